@@ -1,0 +1,4 @@
+module skiff.example/stage01-chroot
+
+go 1.26
+
