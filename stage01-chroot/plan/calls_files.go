@@ -1,0 +1,130 @@
+package plan
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"skiff.example/stage01-chroot/plan/machine"
+)
+
+// Files and directories: the calls that find, make and name them. Only the
+// "at" forms are used: they exist on every architecture (arm64 has no
+// mkdir(2)), and they take a directory descriptor, which nobody can swap.
+
+// Chdir changes the current directory: chdir(2).
+func Chdir(path string) Step {
+	return call("chdir", unix.SYS_CHDIR, []Arg{stringArg(path)}, "change directory to %q", path)
+}
+
+// Fchdir changes the current directory to an open one: fchdir(2).
+func Fchdir(fd FD) Step {
+	return call("fchdir", unix.SYS_FCHDIR, []Arg{fd}, "change directory to %v", nameOf(fd))
+}
+
+// Chroot changes the root directory: chroot(2).
+func Chroot(path string) Step {
+	return call("chroot", unix.SYS_CHROOT, []Arg{stringArg(path)}, "change root to %q", path)
+}
+
+// Openat2 opens path below dir; how.Resolve says which links may be
+// followed: openat2(2).
+func Openat2(dir FD, path string, how unix.OpenHow) Step {
+	shown := "{flags=" + openText(how.Flags)
+	if how.Flags&unix.O_CREAT != 0 {
+		shown += ", mode=" + modeArg(how.Mode).text(nil)
+	}
+	shown += ", resolve=" + resolveFlags.text(how.Resolve) + "}"
+	return call("openat2", unix.SYS_OPENAT2, []Arg{
+		dir, stringArg(path), structArg[unix.OpenHow]{shown, how}, intArg(unix.SizeofOpenHow),
+	}, "open %q", path)
+}
+
+// Mkdirat makes a directory: mkdirat(2).
+func Mkdirat(dir FD, path string, mode uint32) Step {
+	return call("mkdirat", unix.SYS_MKDIRAT, []Arg{dir, stringArg(path), modeArg(mode)},
+		"make directory %q", path)
+}
+
+// Mknodat makes a device node, a FIFO or an empty file; mode holds the type
+// (S_IFCHR …) and the permissions: mknodat(2).
+func Mknodat(dir FD, path string, mode uint32, dev uint64) Step {
+	types := map[uint32]string{
+		unix.S_IFREG: "S_IFREG", unix.S_IFCHR: "S_IFCHR", unix.S_IFBLK: "S_IFBLK", unix.S_IFIFO: "S_IFIFO",
+	}
+	kind := symbolArg{types[mode&unix.S_IFMT] + "|" + modeArg(mode&^unix.S_IFMT).text(nil), uintptr(mode)}
+	args := []Arg{dir, stringArg(path), kind}
+	if mode&unix.S_IFMT == unix.S_IFCHR || mode&unix.S_IFMT == unix.S_IFBLK {
+		shown := fmt.Sprintf("makedev(%#x, %#x)", unix.Major(dev), unix.Minor(dev))
+		args = append(args, symbolArg{shown, uintptr(dev)})
+	}
+	return call("mknodat", unix.SYS_MKNODAT, args, "make node %q", path)
+}
+
+// Symlinkat makes a symbolic link at path that holds target: symlinkat(2).
+func Symlinkat(target string, dir FD, path string) Step {
+	return call("symlinkat", unix.SYS_SYMLINKAT, []Arg{stringArg(target), dir, stringArg(path)},
+		"make symbolic link %q", path)
+}
+
+// Faccessat2 asks whether path may be executed by the effective user:
+// faccessat2(2) with X_OK and AT_EACCESS.
+func Faccessat2(dir FD, path string) Step {
+	return call("faccessat2", unix.SYS_FACCESSAT2, []Arg{
+		dir, stringArg(path), symbolArg{"X_OK", unix.X_OK}, flagsArg{atFlags, unix.AT_EACCESS},
+	}, "find %q", path)
+}
+
+// Fchownat gives path to uid and gid without following a symbolic link:
+// fchownat(2).
+func Fchownat(dir FD, path string, uid, gid int) Step {
+	return call("fchownat", unix.SYS_FCHOWNAT, []Arg{
+		dir, stringArg(path), intArg(uid), intArg(gid), flagsArg{atFlags, unix.AT_SYMLINK_NOFOLLOW},
+	}, "change owner of %q", path)
+}
+
+// Umask sets the file mode creation mask: umask(2).
+func Umask(mask uint32) Step {
+	return call("umask", unix.SYS_UMASK, []Arg{modeArg(mask)}, "set umask %03o", mask)
+}
+
+// Close closes a descriptor: close(2).
+func Close(fd FD) Step {
+	return call("close", unix.SYS_CLOSE, []Arg{fd}, "close %v", nameOf(fd))
+}
+
+// CloseOnExec marks every descriptor from first on, so that none of them is
+// there after execve(2): close_range(2). It is the answer to CVE-2024-21626,
+// in which a container got at the host through a directory left open.
+func CloseOnExec(first int) Step {
+	const last = 1<<32 - 1
+	return call("close_range", unix.SYS_CLOSE_RANGE, []Arg{
+		intArg(first), intArg(last), symbolArg{"CLOSE_RANGE_CLOEXEC", unix.CLOSE_RANGE_CLOEXEC},
+	}, "close descriptors from %d on at execve", first)
+}
+
+// Dup3 makes descriptor to refer to the file of from, and stay open across
+// execve(2): dup3(2). from must differ from to.
+func Dup3(from FD, to int) Step {
+	return call("dup3", unix.SYS_DUP3, []Arg{from, intArg(to), intArg(0)}, "make %v descriptor %d", nameOf(from), to)
+}
+
+// Write writes text to fd, in one write(2).
+func Write(fd FD, text string) Step {
+	// Not stringArg: write(2) counts bytes, and the NUL is not one of them.
+	return call("write", unix.SYS_WRITE, []Arg{fd, stringArg(text), intArg(len(text))},
+		"write %q to %v", text, nameOf(fd))
+}
+
+// ReadByte waits until somebody writes the byte want to the other end of the
+// pipe or FIFO fd: read(2). When the last writer is gone instead, it fails
+// with ECANCELED.
+func ReadByte(fd FD, want byte) Step {
+	s := call("read", unix.SYS_READ, []Arg{fd, bufferArg{quote(string(want)), 1}, intArg(1)},
+		"wait at %v", nameOf(fd))
+	s.flow |= machine.NonZero
+	return s
+}
+
+// nameOf is how a sentence calls a descriptor.
+func nameOf(fd FD) string { return fd.text(func(name string) string { return name }) }

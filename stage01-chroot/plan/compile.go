@@ -1,0 +1,60 @@
+package plan
+
+import (
+	"fmt"
+
+	"skiff.example/stage01-chroot/plan/machine"
+)
+
+// Compile turns the plan into machine words. It fails on what the machine
+// has no room for.
+func (p *Plan) Compile() (*machine.Program, error) {
+	if len(p.steps) == 0 || len(p.steps) > machine.MaxOps {
+		return nil, fmt.Errorf("plan: %d steps, want 1 to %d", len(p.steps), machine.MaxOps)
+	}
+	m := &memory{}
+	program := &machine.Program{
+		Ops: make([]machine.Op, len(p.steps)),
+		// One more than needed, so that there is a first one to point to.
+		Registers: make([]uintptr, len(p.registers)+1),
+	}
+	for i := range program.Registers {
+		program.Registers[i] = ^uintptr(0) // a failure, until a step stores its result
+	}
+	for i, s := range p.steps {
+		op, err := s.compile(m)
+		if err != nil {
+			return nil, fmt.Errorf("plan: step %d, %s: %w", i+1, s.doing, err)
+		}
+		program.Ops[i] = op
+	}
+	program.Memory = m.kept
+	return program, nil
+}
+
+// compile makes one op.
+func (s Step) compile(m *memory) (machine.Op, error) {
+	op := machine.Op{
+		Number: s.number,
+		Flow:   s.flow,
+		Into:   registerIndex(s.into),
+		When:   registerIndex(s.when),
+		Unless: registerIndex(s.unless),
+		Log:    registerIndex(s.log),
+	}
+	if s.broken {
+		op.Number = ^uintptr(0) // no such system call: ENOSYS
+	}
+	if len(s.args) > len(op.Args) || len(s.accept) > len(op.Accept) {
+		return op, fmt.Errorf("%d arguments and %d accepted errnos, want at most %d and %d",
+			len(s.args), len(s.accept), len(op.Args), len(op.Accept))
+	}
+	copy(op.Accept[:], s.accept)
+	for j, a := range s.args {
+		op.Args[j] = a.word(m)
+		if _, ok := a.(Register); ok {
+			op.FromRegister |= 1 << j
+		}
+	}
+	return op, nil
+}

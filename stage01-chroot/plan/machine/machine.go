@@ -1,0 +1,239 @@
+// Package machine is the loop that issues the system calls of a plan: the
+// whole of what runs in a container's first process before its program.
+//
+// After clone(2) the child of a Go program is a single thread that holds a
+// copy of the parent's memory but none of its other threads: no scheduler, no
+// garbage collector, no timers. Anything of the Go runtime that needs one of
+// these hangs or crashes there. So the parent prepares everything beforehand
+// as plain machine words, and the child runs Loop, which allocates nothing,
+// never grows its stack, takes no lock, and calls only raw system calls. See
+// "async-signal-safe" in fork(2) and signal-safety(7) for the same rule in C.
+//
+// This package and the clone in package launch are the only unsafe code of
+// the project. It knows numbers only; names, flags and printing are the
+// business of package plan.
+package machine
+
+import (
+	"sync/atomic"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// An Op is one system call, ready to be issued.
+type Op struct {
+	Number uintptr    // the system call's number
+	Args   [6]uintptr // its arguments: numbers, addresses or register indexes
+
+	FromRegister uint8 // bit j is set: Args[j] is the index of a register
+	Flow         Flow
+
+	Into   int16 // the register for the result, or None
+	When   int16 // skip unless this register holds a success, or None
+	Unless int16 // skip unless this register holds a failure, or None
+	Log    int16 // the register of an fsopen(2) context whose message explains a failure, or None
+
+	Accept [3]syscall.Errno // failures that are fine
+}
+
+// None stands for "no register".
+const None = -1
+
+// Flow says what follows a call, other than the next call.
+type Flow uint8
+
+const (
+	// Split marks a clone(2): the caller writes the new process's pid to the
+	// page and exits, and the new process goes on with the next op.
+	Split Flow = 1 << iota
+	// NonZero makes a result of 0 a failure with ECANCELED. read(2) returns 0
+	// when the other end of a pipe is gone.
+	NonZero
+)
+
+// MessageSize is how many bytes of the kernel's own message are kept.
+const MessageSize = 256
+
+// A Page is where the loop reports: memory that the parent shares with the
+// child, so that nothing must be sent.
+type Page struct {
+	// Step is the index of the op being done; -1 before the first one.
+	Step int64
+	// Errno is why that op failed; 0 while all is well.
+	Errno int64
+	// Child is the pid of a Split, in the pid namespace of who cloned it.
+	Child int64
+	// Timed asks the loop to write Born and Times.
+	Timed int64
+	// Born is when the loop began: CLOCK_MONOTONIC nanoseconds.
+	Born int64
+	// Message is the kernel's own text about a failed mount, see Op.Log.
+	Message [MessageSize]byte
+	// Times has one entry an op: CLOCK_MONOTONIC nanoseconds when it was
+	// done, 0 if it was not. Its true length is that of the program.
+	Times [1 << 16]int64
+}
+
+// PageSize is the number of bytes of a Page for a program of n ops.
+func PageSize(n int) int {
+	return int(unsafe.Offsetof(Page{}.Times)) + n*int(unsafe.Sizeof(int64(0)))
+}
+
+// MapPage makes memory, of at least PageSize(n) bytes, a page. It must stay
+// mapped for as long as the page is used.
+func MapPage(memory []byte, n int) *Page {
+	if len(memory) < PageSize(n) {
+		panic("machine: memory is smaller than the page")
+	}
+	// Safety: the length was just checked; memory from mmap(2) is aligned.
+	page := (*Page)(unsafe.Pointer(unsafe.SliceData(memory)))
+	page.Step = -1
+	return page
+}
+
+// NewPage makes a page in ordinary memory, for a program that runs in this
+// very process.
+func NewPage(n int) *Page {
+	words := make([]int64, (PageSize(n)+7)/8)
+	// Safety: words has the page's size, and its alignment.
+	page := (*Page)(unsafe.Pointer(unsafe.SliceData(words)))
+	page.Step = -1
+	return page
+}
+
+// Report returns the step that was being done and its errno.
+func (p *Page) Report() (step int, errno syscall.Errno) {
+	return int(atomic.LoadInt64(&p.Step)), syscall.Errno(atomic.LoadInt64(&p.Errno))
+}
+
+// A Program is a compiled plan. What the words in Ops point to is kept alive
+// by Memory.
+type Program struct {
+	Ops       []Op
+	Registers []uintptr
+	Page      *Page
+	Memory    []any
+}
+
+// MaxOps is the longest program: the length of Page.Times.
+const MaxOps = len(Page{}.Times)
+
+// Loop issues the ops one after another. It returns true when all are done,
+// and false after the first failure, which Page then describes. When an op
+// is a successful execve(2), it does not return.
+//
+// Safety: it must be nosplit (the child must not grow its stack), norace and
+// nocheckptr (their hooks call into the runtime), and must only touch what
+// the parent made. Registers and ops are addressed by pointer, because a
+// bounds check would call the runtime's panic.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+//go:noinline
+func Loop(ops *Op, count int, registers *uintptr, page *Page) bool {
+	if page.Timed != 0 {
+		now(&page.Born)
+	}
+	for i := 0; i < count; i++ {
+		op := (*Op)(unsafe.Add(unsafe.Pointer(ops), uintptr(i)*unsafe.Sizeof(Op{})))
+		page.Step = int64(i)
+		if op.When != None && int(*register(registers, op.When)) < 0 ||
+			op.Unless != None && int(*register(registers, op.Unless)) >= 0 {
+			continue // its register keeps what it held
+		}
+		result, errno := issue(op, registers)
+		if page.Timed != 0 {
+			now(&page.Times[i&(MaxOps-1)])
+		}
+		if errno == 0 && result == 0 && op.Flow&NonZero != 0 {
+			errno = unix.ECANCELED
+		}
+		if errno != 0 && errno != op.Accept[0] && errno != op.Accept[1] && errno != op.Accept[2] {
+			explain(op, registers, page)
+			page.Errno = int64(errno)
+			return false
+		}
+		if errno != 0 {
+			result = failure(errno)
+		}
+		if op.Into != None {
+			*register(registers, op.Into) = result
+		}
+		if op.Flow&Split != 0 && int(result) > 0 {
+			page.Child = int64(result)
+			Exit(0)
+		}
+	}
+	return true
+}
+
+// failure is what a register holds after a call that failed in an accepted
+// way: the negative errno, as the kernel itself returns it.
+//
+//go:nosplit
+//go:norace
+func failure(errno syscall.Errno) uintptr { return -uintptr(errno) }
+
+// issue makes the call of op with its registers filled in.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func issue(op *Op, registers *uintptr) (uintptr, syscall.Errno) {
+	a := op.Args
+	for j := range a {
+		if op.FromRegister&(1<<j) != 0 {
+			a[j] = *register(registers, int16(a[j]))
+		}
+	}
+	result, _, errno := syscall.RawSyscall6(op.Number, a[0], a[1], a[2], a[3], a[4], a[5])
+	return result, errno
+}
+
+// register returns the address of register i.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func register(registers *uintptr, i int16) *uintptr {
+	return (*uintptr)(unsafe.Add(unsafe.Pointer(registers), uintptr(i)*unsafe.Sizeof(uintptr(0))))
+}
+
+// explain copies what the kernel has to say about a failed mount: reading
+// the descriptor of fsopen(2) returns its messages.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func explain(op *Op, registers *uintptr, page *Page) {
+	if op.Log == None {
+		return
+	}
+	syscall.RawSyscall(unix.SYS_READ, *register(registers, op.Log),
+		uintptr(unsafe.Pointer(&page.Message)), MessageSize)
+}
+
+// now writes the time of CLOCK_MONOTONIC to where, in nanoseconds. The vDSO
+// would be faster, but finding it is the runtime's business.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func now(where *int64) {
+	var t unix.Timespec
+	syscall.RawSyscall(unix.SYS_CLOCK_GETTIME, unix.CLOCK_MONOTONIC, uintptr(unsafe.Pointer(&t)), 0)
+	*where = t.Sec*1e9 + t.Nsec
+}
+
+// Exit ends the process at once, without the runtime.
+//
+//go:nosplit
+//go:norace
+func Exit(code uintptr) {
+	for {
+		syscall.RawSyscall(unix.SYS_EXIT_GROUP, code, 0, 0)
+	}
+}

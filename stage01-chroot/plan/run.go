@@ -1,0 +1,30 @@
+package plan
+
+import (
+	"runtime"
+
+	"skiff.example/stage01-chroot/plan/machine"
+)
+
+// Run does the plan in this very process. It returns when the last step is
+// done or one has failed; after an execve(2) that succeeds it does not return
+// at all. What the steps changed stays changed: see chroot(2).
+//
+// Some calls, unshare(2) among them, change one thread, and a Go program has
+// several. Run stays on one thread while it runs, but what a plan may do to a
+// whole process needs a process of one thread: that is stage 02's launch.
+func Run(p *Plan) error {
+	program, err := p.Compile()
+	if err != nil {
+		return err
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	page := machine.NewPage(p.Len())
+	done := machine.Loop(&program.Ops[0], len(program.Ops), &program.Registers[0], page)
+	runtime.KeepAlive(program)
+	if done {
+		return nil
+	}
+	return p.Failure(page)
+}

@@ -1,0 +1,84 @@
+package launch
+
+import (
+	"runtime"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"skiff.example/stage01-chroot/plan/machine"
+)
+
+// cloneArgs is struct clone_args of clone3(2), in its third version (88
+// bytes, Linux 5.7).
+type cloneArgs struct {
+	flags, pidfd, childTid, parentTid, exitSignal uint64
+	stack, stackSize, tls                         uint64
+	setTid, setTidSize, cgroup                    uint64
+}
+
+// argsFor asks clone3(2) for a child with its own copy of the memory (no
+// CLONE_VM), a pidfd, and default signal handlers: the parent's handlers are
+// Go code, and must never run in the child.
+func argsFor(o Options, pidfd *int32) cloneArgs {
+	args := cloneArgs{
+		flags:      unix.CLONE_PIDFD | unix.CLONE_CLEAR_SIGHAND | uint64(o.Namespaces),
+		pidfd:      uint64(uintptr(unsafe.Pointer(pidfd))),
+		exitSignal: uint64(unix.SIGCHLD),
+	}
+	if o.Cgroup != nil {
+		args.flags |= unix.CLONE_INTO_CGROUP
+		args.cgroup = uint64(o.Cgroup.Fd())
+	}
+	return args
+}
+
+// clone starts the child and lets it run the program. It returns in the
+// parent only.
+//
+// All signals are blocked before, because a signal that came between clone3
+// and execve would be handled by nobody; the parent's mask comes back here,
+// the child's with a step of its plan (plan.SetSignalMask).
+//
+// Safety: pidfd and what args point to are kept alive by the caller.
+func clone(args *cloneArgs, program *machine.Program) (pid int, errno syscall.Errno) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	blocked, before := ^uint64(0), uint64(0)
+	setMask(&blocked, &before)
+	r, errno := cloneAndRun(args, &program.Ops[0], len(program.Ops), &program.Registers[0], program.Page)
+	setMask(&before, nil)
+	runtime.KeepAlive(program)
+	return int(r), errno
+}
+
+// setMask is rt_sigprocmask(2) for this thread.
+func setMask(mask, old *uint64) {
+	const kernelMaskSize = 8
+	// Safety: both outlive the call. It fails only for wrong arguments.
+	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK,
+		uintptr(unsafe.Pointer(mask)), uintptr(unsafe.Pointer(old)), kernelMaskSize, 0, 0)
+}
+
+// cloneAndRun is where one process becomes two. The child has this thread's
+// stack and goes on right here, as the only thread of its process, so from
+// here to execve nothing may need the Go runtime.
+//
+// Safety: nosplit, so that the child does not try to grow the stack; norace,
+// because the race detector is a runtime of its own; noinline, so that the
+// pragmas hold. What it calls is nosplit too (package machine).
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+//go:noinline
+func cloneAndRun(args *cloneArgs, ops *machine.Op, count int, registers *uintptr, page *machine.Page) (uintptr, syscall.Errno) {
+	r, _, errno := syscall.RawSyscall6(unix.SYS_CLONE3, uintptr(unsafe.Pointer(args)), unsafe.Sizeof(*args), 0, 0, 0, 0)
+	if errno != 0 || r != 0 {
+		return r, errno
+	}
+	machine.Loop(ops, count, registers, page)
+	machine.Exit(failedStatus) // a plan that ends without execve or exit has failed, too
+	return 0, 0
+}

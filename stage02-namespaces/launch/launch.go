@@ -1,0 +1,133 @@
+// Package launch runs a plan in a new process: clone(2), then the plan's
+// calls, then the program that the plan executes.
+//
+// A container cannot be made by the process that asks for it: unshare(2) and
+// setns(2) change one thread, refuse to work for others (a user namespace
+// wants a process of one thread), or take effect for children only
+// (pid_namespaces(7)). A Go program always has several threads. runc answers
+// with a constructor in C that runs before Go starts, and by executing itself
+// again, twice. Here the child never needs Go: it is a copy of the parent, in
+// one thread, that issues prepared system calls until its execve(2). See
+// package machine for the loop, and clone.go for the moment of birth.
+package launch
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+
+	"skiff.example/stage01-chroot/hint"
+	"skiff.example/stage01-chroot/plan"
+	"skiff.example/stage01-chroot/plan/machine"
+)
+
+// failedStatus is the exit status of a child whose plan failed. It is only
+// seen by who waits without asking for the error.
+const failedStatus = 127
+
+// Options say how the process is born. The zero value is a plain child.
+type Options struct {
+	// Namespaces are the CLONE_NEW* flags of clone3(2).
+	Namespaces uintptr
+	// Cgroup is an open directory of the cgroup v2 hierarchy; the child is
+	// born in it (CLONE_INTO_CGROUP). Nil leaves it in the parent's.
+	Cgroup *os.File
+	// Timed measures each step, see Process.Times.
+	Timed bool
+	// Report is a file that holds the page in which the child says how far
+	// it is. With one, a process that did not start the child can tell why it
+	// failed (see ReadReport). Nil uses memory that only this process shares.
+	Report *os.File
+}
+
+// Start runs p in a new process and returns when that exists. The plan is
+// then under way; see Process.Started for when it is done.
+func Start(p *plan.Plan, o Options) (*Process, error) {
+	program, err := p.Compile()
+	if err != nil {
+		return nil, err
+	}
+	memory, err := mapPage(p.Len(), o.Report)
+	if err != nil {
+		return nil, err
+	}
+	program.Page = machine.MapPage(memory, p.Len())
+	if o.Timed {
+		program.Page.Timed = 1
+	}
+	process := &Process{plan: p, page: program.Page, memory: memory}
+	if err := process.start(program, o); err != nil {
+		return nil, errors.Join(err, process.Close())
+	}
+	return process, nil
+}
+
+// mapPage makes the memory that parent and child share.
+func mapPage(steps int, report *os.File) ([]byte, error) {
+	size := machine.PageSize(steps)
+	fd, flags := -1, unix.MAP_SHARED|unix.MAP_ANONYMOUS
+	if report != nil {
+		if err := report.Truncate(int64(size)); err != nil {
+			return nil, fmt.Errorf("make room for the report of the child: %w", err)
+		}
+		fd, flags = int(report.Fd()), unix.MAP_SHARED
+	}
+	memory, err := unix.Mmap(fd, 0, size, unix.PROT_READ|unix.PROT_WRITE, flags)
+	if err != nil {
+		return nil, fmt.Errorf("map %d bytes for the report of the child: %w", size, err)
+	}
+	return memory, nil
+}
+
+// start clones, and where the plan clones once more (to enter a pid
+// namespace) follows it to the process that goes on.
+func (p *Process) start(program *machine.Program, o Options) error {
+	// The child holds the writing end until execve closes it or the child
+	// ends: then reading the other end says "end of file".
+	alive, held, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("make a pipe to the child: %w", err)
+	}
+	p.alive = alive
+	defer held.Close()
+
+	pidfd := new(int32)
+	args := argsFor(o, pidfd)
+	pid, errno := clone(&args, program)
+	runtime.KeepAlive(pidfd)
+	runtime.KeepAlive(o.Cgroup)
+	if errno != 0 {
+		return hint.Add(fmt.Errorf("clone a process with %s: %w", plan.CloneFlags(args.flags), errno),
+			plan.UsualCause("clone3", errno))
+	}
+	p.Pid, p.pidfd = pid, os.NewFile(uintptr(*pidfd), "pidfd")
+	if p.plan.Splits() {
+		return p.followSplit()
+	}
+	return nil
+}
+
+// followSplit waits for the first child, which only joins namespaces and
+// clones, and takes over the second, which is this process's child as well
+// (CLONE_PARENT). The second cannot be gone: nobody else can wait for it.
+func (p *Process) followSplit() error {
+	if _, err := p.reap(); err != nil {
+		return err
+	}
+	if err := p.plan.Failure(p.page); err != nil && p.page.Child == 0 {
+		return err
+	}
+	if p.page.Child == 0 {
+		return fmt.Errorf("the process that was to join the namespaces was killed: %v", p.status)
+	}
+	pidfd, err := unix.PidfdOpen(int(p.page.Child), 0)
+	if err != nil {
+		return fmt.Errorf("open process %d: %w", p.page.Child, err)
+	}
+	err = p.pidfd.Close()
+	p.Pid, p.pidfd, p.reaped = int(p.page.Child), os.NewFile(uintptr(pidfd), "pidfd"), false
+	return err
+}

@@ -1,0 +1,147 @@
+package launch_test
+
+import (
+	"errors"
+	"os"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"skiff.example/stage01-chroot/plan"
+	"skiff.example/stage02-namespaces/launch"
+)
+
+// start launches p with o, and closes the process with the test.
+func start(t testing.TB, p *plan.Plan, o launch.Options) *launch.Process {
+	t.Helper()
+	process, err := launch.Start(p, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := process.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return process
+}
+
+// exits is a plan of these steps and an exit with this status.
+func exits(status int, steps ...plan.Step) *plan.Plan {
+	p := &plan.Plan{}
+	p.Add(steps...)
+	p.Add(plan.Exit(status))
+	return p
+}
+
+func TestTheStatusOfTheChildIsSeen(t *testing.T) {
+	process := start(t, exits(7), launch.Options{})
+	status, err := process.Wait()
+	if err != nil || status.ExitStatus() != 7 {
+		t.Errorf("status %v, error %v; want 7", status.ExitStatus(), err)
+	}
+}
+
+func TestAProgramIsExecuted(t *testing.T) {
+	p := &plan.Plan{}
+	p.Add(plan.SetSignalMask(0), plan.Execve("/bin/sh", []string{"sh", "-c", "exit 5"}, nil))
+	process := start(t, p, launch.Options{})
+	if err := process.Started(); err != nil {
+		t.Fatal(err)
+	}
+	if status, err := process.Wait(); err != nil || status.ExitStatus() != 5 {
+		t.Errorf("status %v, error %v; want 5", status.ExitStatus(), err)
+	}
+}
+
+func TestTheFailedStepIsNamed(t *testing.T) {
+	process := start(t, exits(0, plan.Umask(0o22), plan.Chdir("/no/such/place")), launch.Options{})
+	err := process.Started()
+	var failed *plan.Error
+	if !errors.As(err, &failed) || failed.Index != 1 || !errors.Is(err, unix.ENOENT) {
+		t.Fatalf("error %v", err)
+	}
+	want := `change directory to "/no/such/place": no such file or directory (step 2 of 3)`
+	if err.Error() != want {
+		t.Errorf("got  %s\nwant %s", err, want)
+	}
+	if status, _ := process.Wait(); status.ExitStatus() != 127 {
+		t.Errorf("the child ended with %v", status)
+	}
+}
+
+func TestAKilledChildIsNotTakenForAStartedOne(t *testing.T) {
+	gate, err := launch.NewGate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer gate.Close()
+	process := start(t, exits(0, gate.Steps()...), launch.Options{})
+	if err := process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := process.Started(); err == nil {
+		t.Error("no error")
+	}
+	if err := process.Signal(unix.SIGTERM); !errors.Is(err, os.ErrProcessDone) {
+		t.Errorf("signal after the end: %v", err)
+	}
+}
+
+func TestAGateHoldsTheChildUntilItIsOpened(t *testing.T) {
+	gate, err := launch.NewGate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer gate.Close()
+	made := t.TempDir() + "/made"
+	process := start(t, exits(0, append(gate.Steps(), plan.Mkdirat(plan.CWD, made, 0o755))...), launch.Options{})
+	if _, err := os.Stat(made); err == nil {
+		t.Fatal("the child passed a closed gate")
+	}
+	if err := gate.Open(); err != nil {
+		t.Fatal(err)
+	}
+	if err := process.Started(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(made); err != nil {
+		t.Error(err)
+	}
+	if _, err := process.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAGateThatIsDroppedEndsTheChild(t *testing.T) {
+	gate, err := launch.NewGate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	process := start(t, exits(0, gate.Steps()...), launch.Options{})
+	if err := gate.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := process.Started(); !errors.Is(err, unix.ECANCELED) {
+		t.Errorf("error %v, want %v", err, unix.ECANCELED)
+	}
+	if _, err := process.Wait(); !errors.Is(err, unix.ECANCELED) {
+		t.Errorf("error %v, want %v", err, unix.ECANCELED)
+	}
+}
+
+func TestStepsAreTimed(t *testing.T) {
+	process := start(t, exits(0, plan.Umask(0), plan.Umask(0o22)), launch.Options{Timed: true})
+	if _, err := process.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	times := process.Times()
+	if len(times) != 2 {
+		t.Fatalf("%d timings, want 2", len(times))
+	}
+	for _, timing := range times {
+		if timing.Took <= 0 || timing.Took > 1e9 {
+			t.Errorf("%s took %v", timing.Step, timing.Took)
+		}
+	}
+}

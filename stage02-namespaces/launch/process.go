@@ -1,0 +1,155 @@
+package launch
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"skiff.example/stage01-chroot/plan"
+	"skiff.example/stage01-chroot/plan/machine"
+)
+
+// A Process is a child that runs a plan or, after that, its program. It is
+// addressed by a pidfd, which unlike a pid never comes to mean another
+// process: pidfd_open(2).
+type Process struct {
+	// Pid is the process's id in the pid namespace of this process.
+	Pid int
+
+	plan   *plan.Plan
+	page   *machine.Page
+	memory []byte   // what page is mapped from
+	alive  *os.File // at its end when the plan is over, see start
+	pidfd  *os.File
+
+	waiting sync.Mutex
+	reaped  bool
+	status  unix.WaitStatus
+}
+
+// Started waits until the plan has ended: with its program running (or an
+// exit step), which returns nil, or with a step that failed, which returns a
+// *plan.Error. It is also an error when something killed the process before.
+func (p *Process) Started() error {
+	if _, err := io.Copy(io.Discard, p.alive); err != nil {
+		return fmt.Errorf("wait for the plan of process %d: %w", p.Pid, err)
+	}
+	return p.failure()
+}
+
+// failure tells how the plan ended, once it has.
+func (p *Process) failure() error {
+	if err := p.plan.Failure(p.page); err != nil {
+		return err
+	}
+	if step, _ := p.page.Report(); step < p.plan.Len()-1 && !p.plan.EndsAt(step) {
+		return fmt.Errorf("process %d was killed before its program: %s (step %d of %d)",
+			p.Pid, p.plan.Doing(step), step+1, p.plan.Len())
+	}
+	return nil
+}
+
+// Wait waits until the process has ended and returns how. The error is that
+// of the plan, if one of its steps failed.
+func (p *Process) Wait() (unix.WaitStatus, error) {
+	status, err := p.reap()
+	if err != nil {
+		return status, err
+	}
+	return status, p.failure()
+}
+
+// reap is wait4(2), once. __WALL, because the exit signal of a nested clone
+// may be another one.
+func (p *Process) reap() (unix.WaitStatus, error) {
+	p.waiting.Lock()
+	defer p.waiting.Unlock()
+	if p.reaped {
+		return p.status, nil
+	}
+	for {
+		_, err := unix.Wait4(p.Pid, &p.status, unix.WALL, nil)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return 0, fmt.Errorf("wait for process %d: %w", p.Pid, err)
+		}
+		p.reaped = true
+		return p.status, nil
+	}
+}
+
+// Signal sends a signal: pidfd_send_signal(2). To a process that has ended
+// it is an error that os.ErrProcessDone.
+func (p *Process) Signal(signal syscall.Signal) error {
+	err := unix.PidfdSendSignal(int(p.pidfd.Fd()), signal, nil, 0)
+	if errors.Is(err, unix.ESRCH) {
+		err = os.ErrProcessDone
+	}
+	if err != nil {
+		return fmt.Errorf("send %v to process %d: %w", unix.SignalName(signal), p.Pid, err)
+	}
+	return nil
+}
+
+// Kill ends the process and waits for it. After it nothing of the process is
+// left; in a pid namespace of its own that is true of all processes in it.
+func (p *Process) Kill() error {
+	if err := p.Signal(unix.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	_, err := p.reap()
+	return err
+}
+
+// Pidfd is the descriptor of the process, valid until Close.
+func (p *Process) Pidfd() *os.File { return p.pidfd }
+
+// Close gives back what the parent holds of the process: descriptors and
+// memory. It does not end the process.
+func (p *Process) Close() error {
+	var errs []error
+	for _, f := range []*os.File{p.alive, p.pidfd} {
+		if f != nil {
+			errs = append(errs, f.Close())
+		}
+	}
+	if p.memory != nil {
+		errs = append(errs, unix.Munmap(p.memory))
+		p.memory, p.page = nil, nil
+	}
+	return errors.Join(errs...)
+}
+
+// A Timing is how long one step took.
+type Timing struct {
+	Step plan.Step
+	Took time.Duration
+}
+
+// Times returns the duration of each step that was done, in order, when
+// Options.Timed asked for it. The execve(2) that ends a plan is not among
+// them: nothing of the plan is left to take the time.
+func (p *Process) Times() []Timing {
+	var times []Timing
+	var last int64
+	for i, s := range p.plan.Steps() {
+		at := p.page.Times[i]
+		if at == 0 {
+			continue
+		}
+		if last == 0 {
+			last = p.page.Born
+		}
+		times = append(times, Timing{s, time.Duration(at - last)})
+		last = at
+	}
+	return times
+}
