@@ -1,0 +1,89 @@
+// Package namespace knows the eight kinds of namespaces, and enters them: new
+// ones, and those of other processes. See namespaces(7), and user_namespaces(7),
+// pid_namespaces(7), time_namespaces(7) for the kinds that have rules of their
+// own.
+package namespace
+
+import (
+	"fmt"
+	"os"
+	"slices"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// A Kind is one of the eight kinds of namespaces.
+type Kind struct {
+	Type specs.LinuxNamespaceType // its name in a container's configuration
+	File string                   // its name below /proc/PID/ns
+	Flag int                      // CLONE_NEW…
+	What string                   // what a process sees through it
+}
+
+// Kinds are all kinds, in the order in which they are joined: the user
+// namespace first, because it gives the right to join the others.
+var Kinds = []Kind{
+	{specs.UserNamespace, "user", unix.CLONE_NEWUSER, "user and group ids, capabilities"},
+	{specs.MountNamespace, "mnt", unix.CLONE_NEWNS, "mounts"},
+	{specs.PIDNamespace, "pid", unix.CLONE_NEWPID, "process ids"},
+	{specs.NetworkNamespace, "net", unix.CLONE_NEWNET, "interfaces, routes, ports, firewall"},
+	{specs.IPCNamespace, "ipc", unix.CLONE_NEWIPC, "System V IPC, POSIX message queues"},
+	{specs.UTSNamespace, "uts", unix.CLONE_NEWUTS, "host name, domain name"},
+	{specs.CgroupNamespace, "cgroup", unix.CLONE_NEWCGROUP, "the root of the cgroup tree"},
+	{specs.TimeNamespace, "time", unix.CLONE_NEWTIME, "the monotonic and the boot clock"},
+}
+
+// ByType finds a kind by its name in a container's configuration.
+func ByType(t specs.LinuxNamespaceType) (Kind, error) {
+	i := slices.IndexFunc(Kinds, func(k Kind) bool { return k.Type == t })
+	if i < 0 {
+		return Kind{}, fmt.Errorf("unknown namespace type %q", t)
+	}
+	return Kinds[i], nil
+}
+
+// Open opens the namespace file at path and makes sure that it is of this
+// kind: ioctl_ns(2), NS_GET_NSTYPE.
+func (k Kind) Open(path string) (*os.File, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("open %s namespace: %w", k.Type, err)
+	}
+	flag, err := unix.IoctlRetInt(int(f.Fd()), unix.NS_GET_NSTYPE)
+	if err != nil {
+		err = fmt.Errorf("open %s namespace %q: not a namespace", k.Type, path)
+	} else if flag != k.Flag {
+		err = fmt.Errorf("open %s namespace %q: it is a namespace of another kind (%s)", k.Type, path, nameOf(flag))
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// nameOf is the type of the kind with this flag.
+func nameOf(flag int) specs.LinuxNamespaceType {
+	for _, k := range Kinds {
+		if k.Flag == flag {
+			return k.Type
+		}
+	}
+	return "unknown"
+}
+
+// Of returns the identity of each namespace of a process, as the links below
+// /proc/PID/ns show it: "pid:[4026531836]". Two processes share a namespace
+// when these are equal.
+func Of(pid int) (map[specs.LinuxNamespaceType]string, error) {
+	all := map[specs.LinuxNamespaceType]string{}
+	for _, k := range Kinds {
+		link, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", pid, k.File))
+		if err != nil {
+			return nil, fmt.Errorf("look at the %s namespace of process %d: %w", k.Type, pid, err)
+		}
+		all[k.Type] = link
+	}
+	return all, nil
+}
