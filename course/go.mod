@@ -1,23 +1,25 @@
 module skiff.example/course
 
-go 1.26
+go 1.26.0
 
-require (
-	skiff.example/stage01-chroot v0.0.0
-	skiff.example/stage02-namespaces v0.0.0
-	skiff.example/stage03-cgroups v0.0.0
-	skiff.example/stage04-overlay v0.0.0
-	skiff.example/stage05-images v0.0.0
-	skiff.example/stage06-network v0.0.0
-	skiff.example/final v0.0.0
+// The developers' tools, so that the workspace pins their versions: make lint
+// runs go tool staticcheck and go tool gofumpt.
+tool (
+	honnef.co/go/tools/cmd/staticcheck
+	mvdan.cc/gofumpt
 )
 
-replace (
-	skiff.example/stage01-chroot => ../stage01-chroot
-	skiff.example/stage02-namespaces => ../stage02-namespaces
-	skiff.example/stage03-cgroups => ../stage03-cgroups
-	skiff.example/stage04-overlay => ../stage04-overlay
-	skiff.example/stage05-images => ../stage05-images
-	skiff.example/stage06-network => ../stage06-network
-	skiff.example/final => ../final
+require (
+	golang.org/x/mod v0.41.0
+	golang.org/x/tools v0.51.0
+	gotest.tools/v3 v3.5.2
+)
+
+require (
+	github.com/BurntSushi/toml v1.4.1-0.20240526193622-a339e1f7089c // indirect
+	github.com/google/go-cmp v0.7.0 // indirect
+	golang.org/x/exp/typeparams v0.0.0-20231108232855-2478ac86f678 // indirect
+	golang.org/x/sync v0.23.0 // indirect
+	honnef.co/go/tools v0.8.2 // indirect
+	mvdan.cc/gofumpt v0.12.0 // indirect
 )

@@ -1,6 +1,6 @@
 module skiff.example/final
 
-go 1.26
+go 1.26.0
 
 require (
 	skiff.example/stage01-chroot v0.0.0
@@ -9,6 +9,17 @@ require (
 	skiff.example/stage04-overlay v0.0.0
 	skiff.example/stage05-images v0.0.0
 	skiff.example/stage06-network v0.0.0
+)
+
+require (
+	github.com/cpuguy83/go-md2man/v2 v2.0.7 // indirect
+	github.com/moby/sys/user v0.5.0 // indirect
+	github.com/opencontainers/runtime-spec v1.3.0 // indirect
+	github.com/russross/blackfriday/v2 v2.1.0 // indirect
+	github.com/urfave/cli/v2 v2.27.7 // indirect
+	github.com/xrash/smetrics v0.0.0-20240521201337-686a1a2994c1 // indirect
+	golang.org/x/sys v0.49.0 // indirect
+	golang.org/x/term v0.47.0 // indirect
 )
 
 replace (

@@ -1,11 +1,15 @@
 module skiff.example/stage04-overlay
 
-go 1.26
+go 1.26.0
 
 require (
+	golang.org/x/sys v0.49.0
 	skiff.example/stage01-chroot v0.0.0
-	skiff.example/stage02-namespaces v0.0.0
-	skiff.example/stage03-cgroups v0.0.0
+)
+
+require (
+	github.com/google/go-cmp v0.5.9 // indirect
+	gotest.tools/v3 v3.5.2 // indirect
 )
 
 replace (

@@ -1,13 +1,23 @@
 module skiff.example/stage06-network
 
-go 1.26
+go 1.26.0
 
 require (
+	github.com/google/nftables v0.3.0
+	github.com/vishvananda/netlink v1.3.1
+	golang.org/x/sys v0.49.0
 	skiff.example/stage01-chroot v0.0.0
-	skiff.example/stage02-namespaces v0.0.0
 	skiff.example/stage03-cgroups v0.0.0
-	skiff.example/stage04-overlay v0.0.0
-	skiff.example/stage05-images v0.0.0
+)
+
+require (
+	github.com/google/go-cmp v0.6.0 // indirect
+	github.com/mdlayher/netlink v1.7.3-0.20250113171957-fbb4dce95f42 // indirect
+	github.com/mdlayher/socket v0.5.0 // indirect
+	github.com/vishvananda/netns v0.0.5 // indirect
+	golang.org/x/net v0.33.0 // indirect
+	golang.org/x/sync v0.6.0 // indirect
+	gotest.tools/v3 v3.5.2 // indirect
 )
 
 replace (

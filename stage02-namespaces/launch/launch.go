@@ -12,6 +12,7 @@
 package launch
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -130,4 +131,18 @@ func (p *Process) followSplit() error {
 	err = p.pidfd.Close()
 	p.Pid, p.pidfd, p.reaped = int(p.page.Child), os.NewFile(uintptr(pidfd), "pidfd"), false
 	return err
+}
+
+// ReadReport reads from a report (see Options.Report) which step its process
+// has come to, from 0, and the errno with which that failed, or 0.
+func ReadReport(report *os.File) (step int, errno unix.Errno, err error) {
+	var words [2]int64 // the first two fields of machine.Page
+	var raw [16]byte
+	if _, err := report.ReadAt(raw[:], 0); err != nil {
+		return 0, 0, fmt.Errorf("read report: %w", err)
+	}
+	for i := range words {
+		words[i] = int64(binary.NativeEndian.Uint64(raw[8*i:]))
+	}
+	return int(words[0]), unix.Errno(words[1]), nil
 }

@@ -84,3 +84,17 @@ func (r *Root) device(d specs.LinuxDevice) error {
 	}
 	return nil
 }
+
+// Console adds the steps that make the terminal that slave is open on also
+// the file /dev/console, as the specification wants it.
+func (r *Root) Console(slave plan.FD) {
+	mounted := r.plan.Register("mounted")
+	r.plan.Section(chapter, "console")
+	target := r.point("/dev/console", true, unix.RESOLVE_IN_ROOT|unix.RESOLVE_NO_SYMLINKS)
+	for _, s := range []plan.Step{
+		plan.OpenTree(slave, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH).Into(mounted),
+		plan.MoveMount(mounted, target),
+	} {
+		r.plan.Add(s.Doing("mount the terminal on /dev/console"))
+	}
+}

@@ -1,0 +1,79 @@
+package container
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+
+	"golang.org/x/sys/unix"
+	"golang.org/x/term"
+)
+
+// connect carries bytes between the caller's terminal and the container's
+// until the container has closed its end; the returned function waits for
+// that and puts the caller's terminal back as it was. Where the caller has no
+// terminal, as in a pipe, bytes are carried all the same.
+func connect(master *os.File) (wait func() error, err error) {
+	restore, err := rawMode()
+	if err != nil {
+		return nil, err
+	}
+	stopResizing := followSize(master)
+	// Nobody waits for this one: it ends with the process, or when stdin does.
+	go func() {
+		_, _ = io.Copy(master, os.Stdin) // fails when the container is gone, which is how it ends
+		_, _ = master.Write([]byte{endOfTransmission})
+	}()
+	drained := make(chan error, 1)
+	go func() {
+		_, err := io.Copy(os.Stdout, master)
+		drained <- err
+	}()
+	return func() error {
+		err := <-drained
+		stopResizing()
+		// EIO is how a master reads that no slave is open any more: pty(7).
+		if errors.Is(err, unix.EIO) {
+			err = nil
+		}
+		return errors.Join(err, restore())
+	}, nil
+}
+
+// endOfTransmission is Ctrl-D: what a terminal sends at the end of input.
+const endOfTransmission = 4
+
+// rawMode makes the caller's terminal pass every key on, Ctrl-C too: the
+// container's terminal turns it into a signal for the container.
+func rawMode() (restore func() error, err error) {
+	fd := int(os.Stdin.Fd())
+	if !term.IsTerminal(fd) {
+		return func() error { return nil }, nil
+	}
+	before, err := term.MakeRaw(fd)
+	if err != nil {
+		return nil, fmt.Errorf("make the terminal raw: %w", err)
+	}
+	return func() error { return term.Restore(fd, before) }, nil
+}
+
+// followSize gives the container's terminal the size of the caller's, now and
+// whenever that changes (SIGWINCH).
+func followSize(master *os.File) (stop func()) {
+	resize := func() {
+		if size, err := unix.IoctlGetWinsize(int(os.Stdin.Fd()), unix.TIOCGWINSZ); err == nil {
+			_ = unix.IoctlSetWinsize(int(master.Fd()), unix.TIOCSWINSZ, size) // a wrong size is no reason to stop
+		}
+	}
+	resize()
+	changed := make(chan os.Signal, 1)
+	signal.Notify(changed, unix.SIGWINCH)
+	go func() {
+		for range changed {
+			resize()
+		}
+	}()
+	return func() { signal.Stop(changed); close(changed) }
+}

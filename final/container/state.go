@@ -1,0 +1,167 @@
+package container
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"skiff.example/stage01-chroot/hint"
+)
+
+// The files of a container's state folder. People can read all of them.
+const (
+	stateFile   = "state.json"  // what is below
+	configFile  = "config.json" // the configuration as it was at create
+	journalFile = "journal"     // what is on the host, and how to unmake it
+	startFile   = "start"       // a FIFO: the created process waits at it
+	reportFile  = "report"      // how far the process has come in its plan
+	planFile    = "plan.txt"    // the plan, as people read it
+)
+
+// State is what is kept of a container on disk: the state of the runtime
+// specification ("State"), and what skiff needs beside it.
+type State struct {
+	specs.State
+	Created   time.Time `json:"created"`
+	StartTime uint64    `json:"startTime"` // of the process, in clock ticks since boot, to know it from another with its pid
+	Started   bool      `json:"started"`   // it is past the start FIFO
+	Rootfs    string    `json:"rootfs"`
+	Attended  bool      `json:"attended"` // a Run waits for it, and unmakes it; without that it is an orphan
+}
+
+// write puts the state on disk: into a new file that then takes the name, so
+// that a reader never sees half of it.
+func (s *State) write(dir string) error {
+	text, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return fmt.Errorf("write state: %w", err)
+	}
+	temporary := filepath.Join(dir, stateFile+".new")
+	if err := os.WriteFile(temporary, append(text, '\n'), 0o600); err != nil {
+		return fmt.Errorf("write state: %w", err)
+	}
+	if err := os.Rename(temporary, filepath.Join(dir, stateFile)); err != nil {
+		return fmt.Errorf("write state: %w", err)
+	}
+	return nil
+}
+
+// readState reads the state of a container, and finds out whether its process
+// is still there.
+func readState(dir string) (*State, error) {
+	text, err := os.ReadFile(filepath.Join(dir, stateFile))
+	if err != nil {
+		return nil, err
+	}
+	s := &State{}
+	if err := json.Unmarshal(text, s); err != nil {
+		return nil, fmt.Errorf("read %q: %w", filepath.Join(dir, stateFile), err)
+	}
+	switch {
+	case !alive(s.Pid, s.StartTime):
+		s.Status, s.Pid = specs.StateStopped, 0
+	case s.Started:
+		s.Status = specs.StateRunning
+	default:
+		s.Status = specs.StateCreated
+	}
+	return s, nil
+}
+
+// startTime is when a process was started, field 22 of /proc/PID/stat in
+// proc(5), and whether it still runs. A pid alone may by now belong to another
+// process.
+func startTime(pid int) (ticks uint64, runs bool) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, false
+	}
+	// The second field, a name in parentheses, may hold anything.
+	rest := string(text[strings.LastIndexByte(string(text), ')')+1:])
+	fields := strings.Fields(rest)
+	if len(fields) < 20 {
+		return 0, false
+	}
+	if _, err := fmt.Sscan(fields[19], &ticks); err != nil {
+		return 0, false
+	}
+	return ticks, fields[0] != "Z" && fields[0] != "X"
+}
+
+// alive tells whether the process that was started at that time still runs.
+func alive(pid int, started uint64) bool {
+	if pid <= 0 {
+		return false
+	}
+	now, runs := startTime(pid)
+	return runs && now == started
+}
+
+// An id is part of paths and names: runtime-spec runtime.md, "ID", leaves the
+// form to the runtime, and this is runc's.
+func validID(id string) error {
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-."
+	bad := strings.IndexFunc(id, func(r rune) bool { return !strings.ContainsRune(letters, r) })
+	if id == "" || id == "." || id == ".." || len(id) > 255 || bad >= 0 {
+		return hint.Add(fmt.Errorf("container id %q is not valid", id), "use letters, digits and _ + - . only, at most 255")
+	}
+	return nil
+}
+
+// makeFolder makes the state folder of a new container and takes its lock.
+// That it did not exist is what makes the id this container's.
+func makeFolder(root, id string) (dir string, held *os.File, err error) {
+	if err := validID(id); err != nil {
+		return "", nil, err
+	}
+	if err := os.MkdirAll(root, 0o700); err != nil {
+		return "", nil, hint.Add(fmt.Errorf("make state folder: %w", err), "choose another state folder with --root, or run as root")
+	}
+	// Between mkdir and lock the folder looks like one that a killed process
+	// has left; the lock of the folder above keeps Collect away.
+	above, err := flock(root, unix.LOCK_EX)
+	if err != nil {
+		return "", nil, err
+	}
+	defer above.Close()
+	dir = filepath.Join(root, id)
+	err = os.Mkdir(dir, 0o700)
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return "", nil, hint.Add(fmt.Errorf("container %q: the id is already in use", id),
+			"choose another id, or delete that container first")
+	case err != nil:
+		return "", nil, hint.Add(fmt.Errorf("make state folder: %w", err), "the state folder must be writable; choose another one with --root")
+	}
+	held, err = flock(dir, unix.LOCK_EX|unix.LOCK_NB)
+	return dir, held, err
+}
+
+// flock opens a folder and locks it: flock(2). The lock is given up when the
+// file is closed, or with the process; whoever works on a container holds
+// that of its state folder. Without LOCK_NB it waits for the lock.
+func flock(dir string, how int) (*os.File, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, fmt.Errorf("lock: %w", err)
+	}
+	for {
+		err = unix.Flock(int(f.Fd()), how)
+		if !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	if err != nil {
+		f.Close()
+		return nil, hint.Add(fmt.Errorf("lock %q: %w", dir, err), "another command is at work on this container")
+	}
+	return f, nil
+}

@@ -1,0 +1,132 @@
+package container
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"skiff.example/final/oci"
+	"skiff.example/stage01-chroot/plan"
+	"skiff.example/stage02-namespaces/mount"
+)
+
+// A terminal is a pseudoterminal of the container, made by the parent: pty(7),
+// devpts(5).
+//
+// Its devpts file system is the very one that the container will see, so that
+// ttyname(3) works in there; the parent makes it and hands the mount over,
+// still attached nowhere. The slave comes from the master itself
+// (TIOCGPTPEER): nothing is looked up by name in a file system that the
+// container could have changed (CVE-2025-52565).
+type terminal struct{ devpts, master, slave *os.File }
+
+// newTerminal makes a terminal with the options that the configuration gives
+// for its devpts mount, which it must have.
+func newTerminal(spec *specs.Spec) (*terminal, error) {
+	t := &terminal{}
+	for _, m := range spec.Mounts {
+		if m.Type == "devpts" {
+			if err := t.open(m); err != nil {
+				return nil, errors.Join(fmt.Errorf("make a terminal: %w", err), t.Close())
+			}
+			return t, nil
+		}
+	}
+	return nil, errors.New("process.terminal is set, but no mount is of type devpts")
+}
+
+// open makes the file system, and in it the two ends.
+func (t *terminal) open(m specs.Mount) (err error) {
+	if t.devpts, err = mountDevpts(m); err != nil {
+		return err
+	}
+	master, err := unix.Openat(int(t.devpts.Fd()), "ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open ptmx: %w", err)
+	}
+	t.master = os.NewFile(uintptr(master), "ptmx")
+	if err := unix.IoctlSetPointerInt(master, unix.TIOCSPTLCK, 0); err != nil {
+		return fmt.Errorf("unlock the slave: %w", err)
+	}
+	slave, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(master), unix.TIOCGPTPEER,
+		unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC)
+	if errno != 0 {
+		return fmt.Errorf("open the slave: %w", errno)
+	}
+	t.slave = os.NewFile(slave, "slave")
+	return nil
+}
+
+// mountDevpts makes a devpts file system that is attached nowhere.
+func mountDevpts(m specs.Mount) (*os.File, error) {
+	o, err := mount.ParseOptions(m.Options)
+	if err != nil {
+		return nil, err
+	}
+	fs, err := unix.Fsopen("devpts", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("open file system devpts: %w", err)
+	}
+	defer unix.Close(fs)
+	for _, data := range o.Data {
+		key, value, hasValue := strings.Cut(data, "=")
+		if hasValue {
+			err = unix.FsconfigSetString(fs, key, value)
+		} else {
+			err = unix.FsconfigSetFlag(fs, key)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("set devpts option %q: %w", data, err)
+		}
+	}
+	if err := unix.FsconfigCreate(fs); err != nil {
+		return nil, fmt.Errorf("create file system devpts: %w", err)
+	}
+	fd, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, int(o.Attributes.Set))
+	if err != nil {
+		return nil, fmt.Errorf("mount devpts: %w", err)
+	}
+	return os.NewFile(uintptr(fd), "devpts"), nil
+}
+
+// forPlan names the two descriptors that the plan needs.
+func (t *terminal) forPlan() *oci.Terminal {
+	if t == nil {
+		return nil
+	}
+	return &oci.Terminal{
+		Devpts: plan.Descriptor{Number: int(t.devpts.Fd()), Name: "devpts"},
+		Slave:  plan.Descriptor{Number: int(t.slave.Fd()), Name: "slave"},
+	}
+}
+
+// handedOver closes what only the container needs: while the parent holds the
+// slave, the master never reads the end.
+func (t *terminal) handedOver() error {
+	if t == nil {
+		return nil
+	}
+	return errors.Join(closeFile(&t.devpts), closeFile(&t.slave))
+}
+
+// Close closes all ends.
+func (t *terminal) Close() error {
+	if t == nil {
+		return nil
+	}
+	return errors.Join(closeFile(&t.devpts), closeFile(&t.slave), closeFile(&t.master))
+}
+
+// closeFile closes *f, once.
+func closeFile(f **os.File) error {
+	if *f == nil {
+		return nil
+	}
+	err := (*f).Close()
+	*f = nil
+	return err
+}

@@ -1,0 +1,61 @@
+package oci
+
+import (
+	"errors"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"skiff.example/stage02-namespaces/mount"
+)
+
+// unified is the name of the v2 hierarchy among a container's groups.
+const unified = ""
+
+// folderOf is the folder of a hierarchy below /sys/fs/cgroup, as systemd
+// names it.
+func folderOf(hierarchy string) string {
+	if hierarchy == unified {
+		return "unified"
+	}
+	return strings.TrimPrefix(hierarchy, "name=")
+}
+
+// mountCgroups adds the steps for a mount of type cgroup: what the container
+// sees of the cgroup tree is its own groups. With one hierarchy (cgroup v2)
+// that is a single mount. With several, it is a tmpfs with a folder for each:
+// runtime-spec config-linux.md, "Control groups".
+//
+// The groups are bind-mounted rather than mounted anew: a new mount shows the
+// root of the hierarchy unless the process has a cgroup namespace, and the
+// container shall not see that even without one.
+func mountCgroups(root *mount.Root, m specs.Mount, groups map[string]string) error {
+	if len(groups) == 0 {
+		return errors.New("mount cgroup: the container has no cgroups")
+	}
+	bind := func(destination, source string) error {
+		return root.Mount(specs.Mount{
+			Destination: destination, Type: "bind", Source: source,
+			Options: append([]string{"bind"}, m.Options...),
+		})
+	}
+	if single, ok := groups[unified]; ok && len(groups) == 1 {
+		return bind(m.Destination, single)
+	}
+	shelf := specs.Mount{Destination: m.Destination, Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "nodev", "noexec", "mode=755"}}
+	if err := root.Mount(shelf); err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(groups)) {
+		if err := bind(path.Join(m.Destination, folderOf(name)), groups[name]); err != nil {
+			return err
+		}
+	}
+	if slices.Contains(m.Options, "ro") {
+		return root.Mount(specs.Mount{Destination: m.Destination, Options: []string{"remount", "ro"}})
+	}
+	return nil
+}

@@ -1,0 +1,89 @@
+// Package oci reads a container's configuration (config.json of the OCI
+// runtime specification) and turns it into a plan.
+package oci
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"skiff.example/stage01-chroot/hint"
+)
+
+// maxConfig is how large a config.json may be, in bytes. Real ones have some
+// tens of kilobytes.
+const maxConfig = 4 << 20
+
+// Load reads config.json of the bundle in dir, and makes the path of its root
+// absolute. Fields that the specification does not have are ignored, as it
+// demands ("Extensibility"); values that cannot be are errors.
+func Load(dir string) (*specs.Spec, error) {
+	file := filepath.Join(dir, "config.json")
+	text, err := readLimited(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, hint.Add(fmt.Errorf("load bundle %q: no config.json", dir),
+			"a bundle is a folder with config.json and a root file system; `skiff-oci spec` writes a config.json")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("load bundle %q: %w", dir, err)
+	}
+	spec := &specs.Spec{}
+	if err := json.Unmarshal(text, spec); err != nil {
+		return nil, fmt.Errorf("load %q: %w", file, describe(err, text))
+	}
+	if err := validate(spec); err != nil {
+		return nil, fmt.Errorf("load %q: %w", file, err)
+	}
+	if !filepath.IsAbs(spec.Root.Path) {
+		absolute, err := filepath.Abs(dir)
+		if err != nil {
+			return nil, fmt.Errorf("load %q: %w", file, err)
+		}
+		spec.Root.Path = filepath.Join(absolute, spec.Root.Path)
+	}
+	return spec, nil
+}
+
+// readLimited reads a file of at most maxConfig bytes.
+func readLimited(file string) ([]byte, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
+	if err == nil && len(text) > maxConfig {
+		err = fmt.Errorf("larger than %d bytes", maxConfig)
+	}
+	return text, err
+}
+
+// describe says at which line a text is no JSON, or of the wrong type.
+func describe(err error, text []byte) error {
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &syntax):
+		return fmt.Errorf("line %d: %w", lineOf(text, syntax.Offset), err)
+	case errors.As(err, &kind):
+		return fmt.Errorf("line %d: %q is a %s, want %s", lineOf(text, kind.Offset), kind.Field, kind.Value, kind.Type)
+	}
+	return err
+}
+
+// lineOf is the number of the line that holds the byte at offset.
+func lineOf(text []byte, offset int64) int {
+	line := 1
+	for _, c := range text[:min(int(offset), len(text))] {
+		if c == '\n' {
+			line++
+		}
+	}
+	return line
+}

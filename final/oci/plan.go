@@ -1,0 +1,228 @@
+package oci
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"skiff.example/final/security"
+	"skiff.example/stage01-chroot/plan"
+	"skiff.example/stage02-namespaces/mount"
+	"skiff.example/stage02-namespaces/namespace"
+	"skiff.example/stage04-overlay/overlay"
+)
+
+// chapter is the chapter of workshop.md that explains these steps.
+const chapter = 7
+
+// A Container is what a plan is made from: the configuration, and what the
+// parent has prepared for the container on the host.
+type Container struct {
+	Spec       *specs.Spec
+	Namespaces *namespace.Set
+
+	// Prepared are the steps that wait until the parent has done its part:
+	// id maps, cgroup, network.
+	Prepared []plan.Step
+	// Begin are the steps that wait for the word to start the program.
+	Begin []plan.Step
+
+	// Stack is mounted on the root's path first. Nil takes what is there.
+	Stack *overlay.Stack
+	// Cgroups are the container's groups: hierarchy ("memory", "name=systemd";
+	// "" for version 2) → directory, see cgroup.Manager.Paths.
+	Cgroups map[string]string
+	// Terminal is the container's terminal. Nil leaves it the descriptors 0-2
+	// of its parent.
+	Terminal *Terminal
+	// KeepDescriptors is how many descriptors from 3 on the program inherits.
+	KeepDescriptors int
+}
+
+// A Terminal is a pseudoterminal that the parent has made in a devpts file
+// system that is to be the container's /dev/pts: pty(7).
+type Terminal struct {
+	Devpts plan.Descriptor // the mount, attached nowhere yet
+	Slave  plan.Descriptor // the end that the program gets
+}
+
+// Plan makes the plan of the container's first process. The warnings say what
+// the container asked for and does not get.
+func (c *Container) Plan() (p *plan.Plan, warnings []string, err error) {
+	p = &plan.Plan{}
+	c.Namespaces.Steps(p)
+	p.Section(chapter, "wait for the parent")
+	p.Add(c.Prepared...)
+	if c.Namespaces.Has(unix.CLONE_NEWUSER) {
+		p.Section(2, "root of its own user namespace")
+		p.Add(plan.Setresgid(0), plan.Setresuid(0))
+	}
+	c.Namespaces.LateSteps(p)
+	p.Section(2, "a session and a network of its own")
+	p.Add(plan.Setsid())
+	if c.Namespaces.New(unix.CLONE_NEWNET) {
+		p.Add(plan.LoopbackUp(p)...)
+	}
+	if err := c.fileSystem(p); err != nil {
+		return nil, nil, err
+	}
+	warnings, err = c.process(p)
+	return p, warnings, err
+}
+
+// fileSystem adds the steps that make the container's root, all that is
+// mounted in it, and leave the host's.
+func (c *Container) fileSystem(p *plan.Plan) error {
+	propagation, err := propagationOf(c.Spec.Linux.RootfsPropagation)
+	if err != nil {
+		return err
+	}
+	mount.Detach(p, propagation)
+	if c.Stack != nil {
+		steps, err := c.Stack.Steps(c.Spec.Root.Path)
+		if err != nil {
+			return err
+		}
+		p.Section(4, "stack the layers")
+		p.Add(steps...)
+	}
+	root := mount.NewRoot(p, c.Spec.Root.Path)
+	p.Section(2, "files get the mode that they ask for")
+	p.Add(plan.Umask(0))
+	for _, m := range c.Spec.Mounts {
+		if err := c.mount(root, m); err != nil {
+			return err
+		}
+	}
+	if err := c.devices(p, root); err != nil {
+		return err
+	}
+	if err := sysctls(p, root.FD(), c.Spec.Linux.Sysctl, c.Namespaces); err != nil {
+		return err
+	}
+	for _, path := range c.Spec.Linux.ReadonlyPaths {
+		root.ReadOnlyPath(path)
+	}
+	for _, path := range c.Spec.Linux.MaskedPaths {
+		root.Mask(path)
+	}
+	if c.Spec.Root.Readonly {
+		root.ReadOnly()
+	}
+	root.Pivot()
+	return nil
+}
+
+// mount adds the steps for one mount. Two are not mounts like others: the
+// cgroup tree, which is put together, and the devpts that the parent has made.
+func (c *Container) mount(root *mount.Root, m specs.Mount) error {
+	switch {
+	case m.Type == "cgroup" || m.Type == "cgroup2":
+		return mountCgroups(root, m, c.Cgroups)
+	case m.Type == "devpts" && c.Terminal != nil:
+		root.Attach(c.Terminal.Devpts, m)
+		return nil
+	}
+	return root.Mount(m)
+}
+
+// devices adds the steps that make the device nodes. A /dev that is the
+// host's (a bind mount) has all of them, and is not to be changed.
+func (c *Container) devices(p *plan.Plan, root *mount.Root) error {
+	for _, m := range c.Spec.Mounts {
+		o, err := mount.ParseOptions(m.Options)
+		if err == nil && m.Destination == "/dev" && (o.Bind || m.Type == "bind") {
+			return nil
+		}
+	}
+	wanted := mount.DefaultDevices()
+	for _, d := range c.Spec.Linux.Devices {
+		wanted = slices.DeleteFunc(wanted, func(w specs.LinuxDevice) bool { return w.Path == d.Path })
+		wanted = append(wanted, d)
+	}
+	if err := root.Devices(wanted); err != nil {
+		return err
+	}
+	if c.Terminal != nil {
+		root.Console(c.Terminal.Slave)
+	}
+	return nil
+}
+
+// process adds the steps that make the process what the configuration says:
+// its names, descriptors, directory, rights, and at last its program.
+func (c *Container) process(p *plan.Plan) (warnings []string, err error) {
+	s := c.Spec
+	p.Section(2, "names")
+	if s.Hostname != "" {
+		p.Add(plan.Sethostname(s.Hostname))
+	}
+	if s.Domainname != "" {
+		p.Add(plan.Setdomainname(s.Domainname))
+	}
+	program := findProgram(p, s.Process)
+	p.Section(chapter, "wait for start")
+	p.Add(c.Begin...)
+	if c.Terminal != nil {
+		p.Section(chapter, "a terminal")
+		for fd := range 3 {
+			p.Add(plan.Dup3(c.Terminal.Slave, fd))
+		}
+		p.Add(plan.ControllingTerminal(plan.Descriptor{Number: 0}))
+	}
+	p.Section(chapter, "directory and umask")
+	p.Add(plan.Umask(umaskOf(s.Process.User)))
+	p.Add(changeDirectory(p, s.Process.Cwd)...)
+	warnings, err = security.Steps(p, s.Process)
+	if err != nil {
+		return nil, err
+	}
+	p.Section(chapter, "the program")
+	p.Add(plan.CloseOnExec(3+c.KeepDescriptors), plan.SetSignalMask(0))
+	p.Add(program...)
+	return warnings, nil
+}
+
+// changeDirectory opens the working directory below the root and steps into
+// what was opened. A path like /proc/self/fd/7 would lead out through a
+// descriptor that the parent has left open (CVE-2024-21626): links of that
+// kind are not followed.
+func changeDirectory(p *plan.Plan, dir string) []plan.Step {
+	cwd := p.Register("cwd")
+	how := unix.OpenHow{
+		Flags:   unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC,
+		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
+	}
+	return []plan.Step{
+		plan.Openat2(plan.CWD, dir, how).Into(cwd).Doing("change directory to %q", dir).
+			Hint(unix.ENOENT, "process.cwd must exist in the container"),
+		plan.Fchdir(cwd).Doing("change directory to %q", dir),
+	}
+}
+
+// umaskOf is the umask of the program: 022 unless the configuration says
+// otherwise, as in runc.
+func umaskOf(u specs.User) uint32 {
+	if u.Umask != nil {
+		return *u.Umask & 0o777
+	}
+	return 0o022
+}
+
+// propagationOf translates linux.rootfsPropagation. Slave is the default, as
+// in runc: later mounts of the host below a bind mount arrive, and none goes
+// the other way.
+func propagationOf(word string) (uintptr, error) {
+	switch word {
+	case "", "slave", "rslave":
+		return unix.MS_SLAVE, nil
+	case "private", "rprivate":
+		return unix.MS_PRIVATE, nil
+	case "shared", "rshared", "unbindable", "runbindable":
+		return 0, fmt.Errorf("linux.rootfsPropagation %q is not supported", word)
+	}
+	return 0, errors.New("linux.rootfsPropagation: unknown value " + word)
+}

@@ -1,0 +1,78 @@
+// Package security turns what a container's configuration says about rights
+// into steps of its plan: capabilities(7), resource limits (getrlimit(2)),
+// no_new_privs, and who the process is (credentials(7)).
+package security
+
+import (
+	"math/bits"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"skiff.example/stage01-chroot/plan"
+)
+
+// chapter is the chapter of workshop.md that explains these steps.
+const chapter = 7
+
+// capabilitySets are the five sets of capabilities(7), a bit a capability.
+type capabilitySets struct {
+	bounding, effective, permitted, inheritable, ambient uint64
+}
+
+// parseCapabilities reads the names. One that this program does not know, or
+// that the kernel does not have, is a warning and no error, as runtime-spec
+// config.md says: the container then has less than it asked for, never more.
+func parseCapabilities(c *specs.LinuxCapabilities, last int) (sets capabilitySets, warnings []string) {
+	if c == nil {
+		return sets, nil
+	}
+	parse := func(names []string) (set uint64) {
+		for _, name := range names {
+			n, ok := capabilityNumber(name)
+			if !ok || n > last {
+				warnings = append(warnings, "capability "+name+" is not known to this kernel or to skiff; the container does not have it")
+				continue
+			}
+			set |= 1 << n
+		}
+		return set
+	}
+	sets.bounding, sets.effective = parse(c.Bounding), parse(c.Effective)
+	sets.permitted, sets.inheritable = parse(c.Permitted), parse(c.Inheritable)
+	// The kernel wants ambient to be permitted and inheritable; what is not,
+	// is left out. Nothing is made inheritable for its sake: that was
+	// CVE-2022-29162.
+	sets.ambient = parse(c.Ambient) & sets.permitted & sets.inheritable
+	return sets, warnings
+}
+
+// capabilityNumber is the number of a capability, CAP_CHOWN for example.
+func capabilityNumber(name string) (int, bool) {
+	for n := range 64 {
+		if plan.CapabilityName(n) == strings.ToUpper(name) && strings.HasPrefix(plan.CapabilityName(n), "CAP_") {
+			return n, true
+		}
+	}
+	return 0, false
+}
+
+// dropBounding adds the steps that take all capabilities from the bounding
+// set that are not in keep. It must come while CAP_SETPCAP is effective.
+func dropBounding(p *plan.Plan, keep uint64, last int) {
+	for n := 0; n <= last; n++ {
+		if keep&(1<<n) == 0 {
+			p.Add(plan.DropBounding(n))
+		}
+	}
+}
+
+// setCapabilities adds the steps that leave exactly these sets. It must come
+// after the change of user.
+func setCapabilities(p *plan.Plan, sets capabilitySets) {
+	p.Add(plan.Capset(plan.Capabilities{Effective: sets.effective, Permitted: sets.permitted, Inheritable: sets.inheritable}))
+	p.Add(plan.ClearAmbient())
+	for rest := sets.ambient; rest != 0; rest &= rest - 1 {
+		p.Add(plan.RaiseAmbient(bits.TrailingZeros64(rest)))
+	}
+}

@@ -1,0 +1,60 @@
+package security
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"skiff.example/stage01-chroot/plan"
+)
+
+// Steps adds the steps that take from the process all rights that its
+// configuration does not give it, and make it the user that it says. They
+// come last in the plan, right before the program, because what comes before
+// needs the rights. The warnings say what the container does not get.
+func Steps(p *plan.Plan, process *specs.Process) (warnings []string, err error) {
+	last, err := lastCapability()
+	if err != nil {
+		return nil, err
+	}
+	p.Section(chapter, "limits and rights")
+	if err := rlimits(p, process.Rlimits); err != nil {
+		return nil, err
+	}
+	sets, warnings := parseCapabilities(process.Capabilities, last)
+	dropBounding(p, sets.bounding, last)
+	if process.User.UID != 0 {
+		// Leaving user 0 empties the permitted set; what the configuration
+		// gives is kept across it, and set exactly afterwards.
+		p.Add(plan.KeepCapabilities())
+	}
+	become(p, process.User)
+	setCapabilities(p, sets)
+	if process.NoNewPrivileges {
+		p.Add(plan.NoNewPrivileges())
+	}
+	return warnings, nil
+}
+
+// become adds the steps that make the process this user: the groups first,
+// because a user other than 0 may not change them.
+func become(p *plan.Plan, u specs.User) {
+	p.Add(plan.Setgroups(u.AdditionalGids...), plan.Setresgid(int(u.GID)), plan.Setresuid(int(u.UID)))
+}
+
+// lastCapability is the number of the kernel's last capability.
+func lastCapability() (int, error) {
+	const file = "/proc/sys/kernel/cap_last_cap"
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return 0, fmt.Errorf("find out which capabilities the kernel has: %w", err)
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil || n > 63 {
+		return 0, fmt.Errorf("find out which capabilities the kernel has: %s holds %q", file, text)
+	}
+	return n, nil
+}

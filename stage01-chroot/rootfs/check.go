@@ -1,0 +1,161 @@
+package rootfs
+
+import (
+	"bytes"
+	"debug/elf"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"runtime"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"skiff.example/stage01-chroot/hint"
+	"skiff.example/stage01-chroot/rootfs/inroot"
+)
+
+// Whether a directory is fit to be a root. execve(2) says ENOENT for a missing
+// program, for a program whose interpreter is missing and for a script whose
+// interpreter is missing; here each gets its own words, beforehand.
+
+// DefaultPath are the directories in which a command without a slash is looked
+// up in the new root.
+var DefaultPath = []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"}
+
+// Check reports why a command would not start with dir as its root, nil if it
+// would as far as can be seen from here: dir is a directory, the command is in
+// it and executable, for this machine, and its interpreter is there. Libraries
+// are not looked for. The errors are execve's: ENOENT, EACCES, ENOEXEC, ELOOP,
+// ENOTDIR, with a hint.
+func Check(dir, command string) error {
+	root, err := inroot.Open(dir)
+	if errors.Is(err, unix.ENOENT) {
+		return hint.Add(err, "make a root file system first")
+	}
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	if err := checkCommand(root, command); err != nil {
+		return fmt.Errorf("run %q in root %q: %w", command, dir, err)
+	}
+	return nil
+}
+
+func checkCommand(root *inroot.Root, command string) error {
+	if strings.Contains(command, "/") {
+		return checkFile(root, command, 0)
+	}
+	for _, dir := range DefaultPath {
+		err := checkFile(root, path.Join(dir, command), 0)
+		if !errors.Is(err, errNotThere) {
+			return err
+		}
+	}
+	return hint.Add(fmt.Errorf("not found in %s: %w", strings.Join(DefaultPath, ":"), unix.ENOENT),
+		"a command is looked up in the new root, not on the host")
+}
+
+// errNotThere tells a file that is missing from one that misses something.
+var errNotThere = errors.New("it is not there")
+
+// checkFile looks at one executable file. depth counts interpreters of
+// interpreters: a script's may be a script.
+func checkFile(root *inroot.Root, name string, depth int) error {
+	const maxDepth = 5 // exec_binprm, fs/exec.c
+	if depth > maxDepth {
+		return fmt.Errorf("too many interpreters of interpreters: %w", unix.ELOOP)
+	}
+	file, err := openProgram(root, name)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	start, err := startOf(file)
+	switch {
+	case err != nil:
+		return err
+	case bytes.HasPrefix(start, []byte("#!")):
+		return checkScript(root, name, start, depth)
+	case bytes.HasPrefix(start, []byte(elf.ELFMAG)):
+		return checkELF(root, name, file)
+	}
+	return hint.Add(fmt.Errorf("%q is neither an ELF program nor a script: %w", name, unix.ENOEXEC),
+		"a script starts with a line like #!/bin/sh")
+}
+
+// openProgram opens a regular file that may be executed. O_NONBLOCK: a FIFO
+// with the name of a program must not make us wait.
+func openProgram(root *inroot.Root, name string) (*os.File, error) {
+	file, err := root.Lookup(name, unix.O_RDONLY|unix.O_NONBLOCK)
+	for _, errno := range []error{unix.ENOENT, unix.ENOTDIR} {
+		if errors.Is(err, errno) {
+			return nil, hint.Add(fmt.Errorf("%w: %w", errNotThere, errno),
+				"a command is looked up in the new root, not on the host")
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	info, err := file.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%q is no regular file but %v: %w", name, info.Mode(), unix.EACCES)
+	}
+	if err == nil && info.Mode()&0o111 == 0 {
+		err = hint.Add(fmt.Errorf("%q is not executable: %w", name, unix.EACCES), "chmod +x makes it so")
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
+}
+
+// checkScript looks for a script's interpreter. A line that was written on
+// Windows ends in a carriage return, which makes it part of the name.
+func checkScript(root *inroot.Root, name string, start []byte, depth int) error {
+	interpreter, _ := parseShebang(start)
+	if interpreter == "" {
+		return fmt.Errorf("script %q names no interpreter: %w", name, unix.ENOEXEC)
+	}
+	err := checkFile(root, interpreter, depth+1)
+	if !errors.Is(err, errNotThere) {
+		return err
+	}
+	advice := "copy it in, with the libraries that it needs"
+	if strings.HasSuffix(interpreter, "\r") {
+		advice = "the script's lines end in CR LF; write them with LF"
+	}
+	return hint.Add(fmt.Errorf("the interpreter %q of script %q is missing: %w", interpreter, name, unix.ENOENT), advice)
+}
+
+// checkELF looks at the machine that a program is for, and for its interpreter.
+func checkELF(root *inroot.Root, name string, file *os.File) error {
+	program, err := elf.NewFile(file)
+	if err != nil {
+		return fmt.Errorf("read %q: %w: %w", name, err, unix.ENOEXEC)
+	}
+	runs := map[string][]elf.Machine{
+		"amd64": {elf.EM_X86_64, elf.EM_386},
+		"arm64": {elf.EM_AARCH64, elf.EM_ARM},
+	}[runtime.GOARCH]
+	if !slices.Contains(runs, program.Machine) {
+		return hint.Add(fmt.Errorf("%q is for %v: %w", name, program.Machine, unix.ENOEXEC),
+			"this machine is "+runtime.GOARCH)
+	}
+	interpreter, err := interpreterOf(program)
+	if err != nil || interpreter == "" {
+		return err
+	}
+	loader, err := openProgram(root, interpreter)
+	if errors.Is(err, errNotThere) {
+		return hint.Add(fmt.Errorf("the interpreter %q of program %q is missing: %w", interpreter, name, unix.ENOENT),
+			"copy it in with the libraries that the program needs, or use a static program")
+	}
+	if err != nil {
+		return fmt.Errorf("the interpreter of program %q: %w", name, err)
+	}
+	return loader.Close()
+}

@@ -1,0 +1,14 @@
+package testkit
+
+import (
+	"testing"
+
+	"gotest.tools/v3/golden"
+)
+
+// Golden compares Normalize(got) with the file of that name in the test's
+// testdata folder. `go test -update` writes the file instead.
+func Golden(t testing.TB, got, file string) {
+	t.Helper()
+	golden.Assert(t, Normalize(got), file)
+}

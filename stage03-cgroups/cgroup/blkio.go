@@ -1,0 +1,118 @@
+// Block I/O: a weight among groups, and ceilings for one device
+// (admin-guide/cgroup-v1/blkio-controller, admin-guide/cgroup-v2 "IO").
+//
+//	          v1 (blkio)                            v2 (io)
+//	weight    blkio.weight or blkio.bfq.weight      io.weight or io.bfq.weight
+//	ceilings  blkio.throttle.read_bps_device, ...   io.max: "8:0 rbps=1048576"
+//
+// Which weight file there is depends on the kernel's schedulers: the plain one
+// belongs to CFQ (gone in 5.0) in v1 and to iocost in v2.
+
+package cgroup
+
+import (
+	"fmt"
+	"strconv"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+func blkioAsked(r *specs.LinuxResources) bool {
+	b := r.BlockIO
+	return b != nil && (set(b.Weight) || set(b.LeafWeight) || len(b.WeightDevice) > 0 || len(ceilings(b)) > 0)
+}
+
+func setBlkioV1(dir string, r *specs.LinuxResources) error {
+	b := r.BlockIO
+	if err := checkWeights(b); err != nil {
+		return err
+	}
+	file := "blkio.weight"
+	if !exists(dir, file) {
+		file = "blkio.bfq.weight"
+	}
+	settings := []setting{{file, number(b.Weight)}}
+	for _, d := range b.WeightDevice {
+		settings = append(settings, setting{file + "_device", device(d.LinuxBlockIODevice) + " " + number(d.Weight)})
+	}
+	for _, c := range ceilings(b) {
+		settings = append(settings, setting{"blkio.throttle." + c.v1, device(c.LinuxBlockIODevice) + " " + strconv.FormatUint(c.Rate, 10)})
+	}
+	return writeAll(dir, settings...)
+}
+
+func setBlkioV2(dir string, r *specs.LinuxResources) error {
+	b := r.BlockIO
+	if err := checkWeights(b); err != nil {
+		return err
+	}
+	file, convert := "io.weight", ioWeight
+	if exists(dir, "io.bfq.weight") {
+		file, convert = "io.bfq.weight", func(n uint16) uint64 { return uint64(n) }
+	}
+	var settings []setting
+	if set(b.Weight) {
+		settings = append(settings, setting{file, strconv.FormatUint(convert(*b.Weight), 10)})
+	}
+	for _, d := range b.WeightDevice {
+		settings = append(settings, setting{file, fmt.Sprintf("%s %d", device(d.LinuxBlockIODevice), convert(*d.Weight))})
+	}
+	for _, c := range ceilings(b) {
+		rate := unlimited // v1 says it with 0
+		if c.Rate != 0 {
+			rate = strconv.FormatUint(c.Rate, 10)
+		}
+		settings = append(settings, setting{"io.max", fmt.Sprintf("%s %s=%s", device(c.LinuxBlockIODevice), c.v2, rate)})
+	}
+	return writeAll(dir, settings...)
+}
+
+// ioWeight converts a weight of v1, 10 to 1000, to one of v2, 1 to 10000.
+func ioWeight(n uint16) uint64 {
+	return 1 + (uint64(max(n, 10))-10)*9999/990
+}
+
+// checkWeights refuses what is never written. Leaf weights left the kernel
+// with CFQ (5.0).
+func checkWeights(b *specs.LinuxBlockIO) error {
+	leaf := set(b.LeafWeight)
+	for _, d := range b.WeightDevice {
+		leaf = leaf || set(d.LeafWeight)
+		if !set(d.Weight) {
+			return invalid("blockIO.weightDevice %s has no weight", device(d.LinuxBlockIODevice))
+		}
+	}
+	if leaf {
+		return invalid("blockIO.leafWeight: Linux has none since 5.0")
+	}
+	return nil
+}
+
+// ceiling is a limit of bytes or operations per second on one device.
+type ceiling struct {
+	specs.LinuxThrottleDevice
+	v1, v2 string // the file's name in v1, the word in io.max in v2
+}
+
+func ceilings(b *specs.LinuxBlockIO) []ceiling {
+	var all []ceiling
+	for _, kind := range []struct {
+		devices []specs.LinuxThrottleDevice
+		v1, v2  string
+	}{
+		{b.ThrottleReadBpsDevice, "read_bps_device", "rbps"},
+		{b.ThrottleWriteBpsDevice, "write_bps_device", "wbps"},
+		{b.ThrottleReadIOPSDevice, "read_iops_device", "riops"},
+		{b.ThrottleWriteIOPSDevice, "write_iops_device", "wiops"},
+	} {
+		for _, d := range kind.devices {
+			all = append(all, ceiling{d, kind.v1, kind.v2})
+		}
+	}
+	return all
+}
+
+// device formats a device number as the controller wants it: "8:0".
+func device(d specs.LinuxBlockIODevice) string {
+	return fmt.Sprintf("%d:%d", d.Major, d.Minor)
+}

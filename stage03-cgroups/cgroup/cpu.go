@@ -1,0 +1,113 @@
+// CPU: a share of the processors when they are busy, and a hard cap of time in
+// each period (scheduler/sched-bwc, admin-guide/cgroup-v2 "CPU").
+//
+//	               v1                                    v2
+//	shares         cpu.shares          2 … 262144        cpu.weight   1 … 10000
+//	quota, period  cpu.cfs_quota_us, cpu.cfs_period_us   cpu.max      "quota period"
+//	burst          cpu.cfs_burst_us                      cpu.max.burst
+//	idle           cpu.idle                              cpu.idle
+//
+// Times are in microseconds.
+
+package cgroup
+
+import (
+	"math"
+	"strconv"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+func cpuAsked(r *specs.LinuxResources) bool {
+	c := r.CPU
+	return c != nil && (set(c.Shares) || set(c.Quota) || set(c.Period) || c.Burst != nil ||
+		set(c.RealtimeRuntime) || set(c.RealtimePeriod) || c.Idle != nil)
+}
+
+func setCPUV1(dir string, r *specs.LinuxResources) error {
+	c := r.CPU
+	if err := writeAll(dir,
+		setting{"cpu.idle", idle(c)},
+		setting{"cpu.shares", number(c.Shares)}); err != nil {
+		return err
+	}
+	quota := setting{"cpu.cfs_quota_us", number(c.Quota)}
+	if err := writeEither(dir, setting{"cpu.cfs_period_us", number(c.Period)}, quota); err != nil {
+		return err
+	}
+	return writeAll(dir,
+		setting{"cpu.cfs_burst_us", burst(c)},
+		setting{"cpu.rt_period_us", number(c.RealtimePeriod)},
+		setting{"cpu.rt_runtime_us", number(c.RealtimeRuntime)})
+}
+
+func setCPUV2(dir string, r *specs.LinuxResources) error {
+	c := r.CPU
+	if set(c.RealtimeRuntime) || set(c.RealtimePeriod) {
+		return onlyV1("cpu.realtimeRuntime and cpu.realtimePeriod")
+	}
+	weight := ""
+	if set(c.Shares) {
+		weight = strconv.FormatUint(Weight(*c.Shares), 10)
+	}
+	return writeAll(dir,
+		setting{"cpu.idle", idle(c)},
+		setting{"cpu.weight", weight},
+		setting{"cpu.max", quotaAndPeriod(c)},
+		setting{"cpu.max.burst", burst(c)})
+}
+
+// quotaAndPeriod returns the line for cpu.max; the kernel keeps the old period
+// when the line has none.
+func quotaAndPeriod(c *specs.LinuxCPU) string {
+	quota := unlimited
+	if set(c.Quota) {
+		quota = limit(*c.Quota)
+	}
+	switch {
+	case set(c.Period):
+		return quota + " " + number(c.Period)
+	case set(c.Quota):
+		return quota
+	}
+	return ""
+}
+
+// burst: 0 turns it off.
+func burst(c *specs.LinuxCPU) string {
+	if c.Burst == nil {
+		return ""
+	}
+	return strconv.FormatUint(*c.Burst, 10)
+}
+
+// idle: 1 makes the group SCHED_IDLE, 0 an ordinary one.
+func idle(c *specs.LinuxCPU) string {
+	if c.Idle == nil {
+		return ""
+	}
+	return strconv.FormatInt(*c.Idle, 10)
+}
+
+// Weight converts v1 cpu.shares to v2 cpu.weight, so that the least, the
+// default and the greatest value of one become those of the other:
+//
+//	shares       2   1024   262144
+//	weight       1    100    10000
+//
+// The three points lie on no line, not even on a logarithmic one. With
+// l = log2(shares), the parabola (l² + 125·l)/612 − 7/34 through them is
+// log10(weight). The older linear formula gave a default container 39, so it
+// lost to every process outside of containers (kubernetes issue 131216,
+// opencontainers/runc issue 4896, crun pull request 1767). Shares out of range
+// become the nearest in range.
+func Weight(shares uint64) uint64 {
+	switch {
+	case shares <= 2:
+		return 1
+	case shares >= 262144:
+		return 10000
+	}
+	l := math.Log2(float64(shares))
+	return uint64(math.Ceil(math.Pow(10, (l*l+125*l)/612-7.0/34)))
+}

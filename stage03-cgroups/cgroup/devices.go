@@ -1,0 +1,188 @@
+// Devices: which device nodes a group's processes may open and make. A list of
+// rules is applied in order, and a later rule wins (runtime-spec
+// config-linux.md, "Allowed Device list").
+//
+// v1 has a controller (admin-guide/cgroup-v1/devices): a group either allows
+// all devices but its exceptions, or denies all but its exceptions, and each
+// rule is a line for devices.allow or devices.deny. v2 has no files: a BPF
+// program of type BPF_PROG_TYPE_CGROUP_DEVICE decides.
+
+package cgroup
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"skiff.example/stage01-chroot/hint"
+)
+
+// DefaultDevices returns the rules for the devices that every container has,
+// whatever its configuration says (runtime-spec config-linux.md, "Default
+// Devices"). A caller puts them behind the rules of the configuration, which
+// usually begins with denying everything.
+//
+// Making any node (mknod) is allowed as well: unpacking an archive needs it,
+// and a node that may not be opened is harmless.
+func DefaultDevices() []specs.LinuxDeviceCgroup {
+	const any = -1
+	var rules []specs.LinuxDeviceCgroup
+	for _, d := range [...]struct {
+		kind         string
+		major, minor int64
+		access       string
+	}{
+		{"c", any, any, "m"},
+		{"b", any, any, "m"},
+		{"c", 1, 3, "rwm"},     // /dev/null
+		{"c", 1, 5, "rwm"},     // /dev/zero
+		{"c", 1, 7, "rwm"},     // /dev/full
+		{"c", 1, 8, "rwm"},     // /dev/random
+		{"c", 1, 9, "rwm"},     // /dev/urandom
+		{"c", 5, 0, "rwm"},     // /dev/tty
+		{"c", 5, 1, "rwm"},     // /dev/console
+		{"c", 5, 2, "rwm"},     // /dev/ptmx
+		{"c", 136, any, "rwm"}, // /dev/pts/*
+	} {
+		rule := specs.LinuxDeviceCgroup{Allow: true, Type: d.kind, Access: d.access}
+		if d.major != any {
+			rule.Major = &d.major
+		}
+		if d.minor != any {
+			rule.Minor = &d.minor
+		}
+		rules = append(rules, rule)
+	}
+	return rules
+}
+
+// deviceRule is one rule of the specification in the kernel's terms: it speaks
+// of character or of block devices, never of both.
+type deviceRule struct {
+	allow        bool
+	kind         byte  // 'c' or 'b'; 'a': everything, and then nothing else counts
+	major, minor int64 // wildcard for all
+	access       string
+}
+
+// wildcard is a major or minor number that stands for all.
+const wildcard = -1
+
+// String formats the rule as a line for devices.allow and devices.deny.
+func (d deviceRule) String() string {
+	if d.kind == 'a' {
+		return "a"
+	}
+	number := func(n int64) string {
+		if n == wildcard {
+			return "*"
+		}
+		return strconv.FormatInt(n, 10)
+	}
+	return fmt.Sprintf("%c %s:%s %s", d.kind, number(d.major), number(d.minor), d.access)
+}
+
+// deviceRules translates the rules. The kernel takes a line that begins with
+// "a" for everything, however narrow the rest of it is: such a rule becomes two.
+func deviceRules(rules []specs.LinuxDeviceCgroup) ([]deviceRule, error) {
+	var out []deviceRule
+	for i, r := range rules {
+		d := deviceRule{r.Allow, 'a', wildcard, wildcard, r.Access}
+		if r.Major != nil {
+			d.major = *r.Major
+		}
+		if r.Minor != nil {
+			d.minor = *r.Minor
+		}
+		if d.major < wildcard || d.minor < wildcard {
+			return nil, invalid("devices: rule %d: number %d:%d", i, d.major, d.minor)
+		}
+		if r.Access == "" || strings.Trim(r.Access, "rwm") != "" {
+			return nil, invalid("devices: rule %d: access %q is not made of r, w and m", i, r.Access)
+		}
+		switch r.Type {
+		case "c", "b":
+			d.kind = r.Type[0]
+			out = append(out, d)
+		case "", "a":
+			if d.everything() {
+				out = append(out, d)
+				continue
+			}
+			char, block := d, d
+			char.kind, block.kind = 'c', 'b'
+			out = append(out, char, block)
+		default:
+			return nil, invalid("devices: rule %d: type %q is not a, b or c", i, r.Type)
+		}
+	}
+	return out, nil
+}
+
+// everything reports whether the rule speaks of all access to all devices.
+func (d deviceRule) everything() bool {
+	return d.kind == 'a' && d.major == wildcard && d.minor == wildcard &&
+		strings.Contains(d.access, "r") && strings.Contains(d.access, "w") && strings.Contains(d.access, "m")
+}
+
+func devicesAsked(r *specs.LinuxResources) bool { return len(r.Devices) > 0 }
+
+// setDevicesV1 writes the rules in order. Each file is opened once; each write
+// is one rule.
+func setDevicesV1(dir string, r *specs.LinuxResources) error {
+	rules, err := deviceRules(r.Devices)
+	if err != nil {
+		return err
+	}
+	list, err := currentDevices(dir, rules)
+	if err != nil {
+		return err
+	}
+	for _, rule := range rules {
+		if err := list.apply(rule); err != nil {
+			return err
+		}
+	}
+	var files [2]int // devices.deny, devices.allow
+	for i, name := range [...]string{"devices.deny", "devices.allow"} {
+		if files[i], err = unix.Open(dir+"/"+name, unix.O_WRONLY|unix.O_CLOEXEC, 0); err != nil {
+			return fmt.Errorf("cgroup: open %q: %w", dir+"/"+name, err)
+		}
+		defer unix.Close(files[i])
+	}
+	for _, rule := range rules {
+		file, fd := "devices.deny", files[0]
+		if rule.allow {
+			file, fd = "devices.allow", files[1]
+		}
+		if err := writeFd(fd, rule.String()); err != nil {
+			return writeError(dir, file, rule.String(), err)
+		}
+	}
+	return nil
+}
+
+// setDevicesV2 takes rules that restrict nothing, and says of others that they
+// cannot be kept yet: a container must never run with less isolation than its
+// configuration asks for.
+func setDevicesV2(_ string, r *specs.LinuxResources) error {
+	rules, err := deviceRules(r.Devices)
+	if err != nil {
+		return err
+	}
+	list := deviceList{allow: true}
+	for _, rule := range rules {
+		if err := list.apply(rule); err != nil {
+			return err
+		}
+	}
+	if list.allow && len(list.exceptions) == 0 {
+		return nil
+	}
+	err = fmt.Errorf("cgroup: devices: %w: the device filter of cgroup v2 is not there yet", errors.ErrUnsupported)
+	return hint.Add(err, "remove linux.resources.devices from config.json, or mount the v1 controller: mount -t cgroup -o devices cgroup /sys/fs/cgroup/devices")
+}

@@ -1,0 +1,109 @@
+// The device rules, tried by processes that open and make nodes.
+
+package cgroup_test
+
+import (
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"skiff.example/stage01-chroot/testkit"
+	"skiff.example/stage03-cgroups/cgroup"
+)
+
+// devices reads rules as they stand in a config.json.
+func devices(t *testing.T, text string) *specs.LinuxResources {
+	t.Helper()
+	var r specs.LinuxResources
+	must(t, json.Unmarshal([]byte(`{"devices":[`+text+`]}`), &r))
+	return &r
+}
+
+// denyAll is the one rule that `runc spec` writes.
+const denyAll = `{"allow":false,"access":"rwm"}`
+
+func TestTheDefaultDevicesAndNoOthers(t *testing.T) {
+	testkit.HostUnchanged(t)
+	m := create(t, legacy(t), "devices")
+	r := devices(t, denyAll)
+	r.Devices = append(r.Devices, cgroup.DefaultDevices()...)
+	must(t, m.Set(r))
+
+	dir := t.TempDir()
+	out := start(t, m, `cd `+dir+`
+		for d in null zero full random urandom; do head -c1 /dev/$d >/dev/null && echo $d; done
+		mknod kmsg c 1 11 && mknod disk b 254 0 && echo mknod
+		cat kmsg; head -c1 disk; head -c1 /dev/kmsg`).rest()
+	lines := strings.Split(out, "\n")
+	if got := strings.Join(lines[:6], " "); got != "null zero full random urandom mknod" {
+		t.Errorf("allowed: %q", got)
+	}
+	if n := strings.Count(out, "Operation not permitted"); n != 3 || len(lines) != 9 {
+		t.Errorf("%d of 3 were refused: %q", n, lines[6:])
+	}
+}
+
+func TestALaterRuleWins(t *testing.T) {
+	testkit.HostUnchanged(t)
+	m := create(t, legacy(t), "rules")
+	for _, test := range []struct{ rules, list string }{
+		{denyAll, ""},
+		{denyAll + `,{"allow":true,"type":"c","major":1,"minor":3,"access":"rwm"},{"allow":false,"type":"c","major":1,"minor":3,"access":"w"}`, "c 1:3 rm"},
+		{`{"allow":true,"type":"c","major":10,"access":"r"}`, "c 1:3 rm\nc 10:* r"},
+		{denyAll + `,{"allow":true,"access":"m"}`, "c *:* m\nb *:* m"}, // not "a": that would allow everything
+		{denyAll + `,{"allow":true,"type":"a","major":8,"minor":1,"access":"r"}`, "c 8:1 r\nb 8:1 r"},
+		{denyAll + `,{"allow":true,"type":"a","access":"mwr"}`, "a *:* rwm"},
+	} {
+		must(t, m.Set(devices(t, test.rules)))
+		got := strings.Split(run(t, "cat "+m.Paths()["devices"]+"/devices.list"), "\n")
+		want := strings.Split(test.list, "\n")
+		slices.Sort(got)
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			t.Errorf("%s\nthe list is %q, want %q", test.rules, got, want)
+		}
+	}
+}
+
+// The kernel says nothing when it cannot take one device out of a range.
+func TestARuleThatTheKernelWouldIgnoreIsAnError(t *testing.T) {
+	testkit.HostUnchanged(t)
+	m := create(t, legacy(t), "ignored")
+	for _, rules := range []string{
+		denyAll + `,{"allow":true,"type":"c","major":1,"access":"rwm"},{"allow":false,"type":"c","major":1,"minor":11,"access":"r"}`,
+		`{"allow":false,"type":"c","major":1,"minor":11,"access":"r"}`, // the group still has c 1:* from the rules below
+	} {
+		must(t, m.Set(devices(t, denyAll+`,{"allow":true,"type":"c","major":1,"access":"rwm"}`)))
+		err := m.Set(devices(t, rules))
+		if err == nil || !strings.Contains(err.Error(), `"c 1:11 r" cannot be taken out of "c 1:* rwm"`) {
+			t.Errorf("%s\nerror %v", rules, err)
+		}
+	}
+}
+
+func TestMalformedDeviceRules(t *testing.T) {
+	testkit.HostUnchanged(t)
+	m := create(t, legacy(t), "malformed")
+	for _, rule := range []string{
+		`{"allow":true}`, `{"allow":true,"access":"rx"}`, `{"allow":true,"type":"p","access":"r"}`,
+		`{"allow":true,"type":"c","major":-2,"access":"r"}`,
+	} {
+		if err := m.Set(devices(t, rule)); err == nil {
+			t.Errorf("%s was taken", rule)
+		}
+	}
+}
+
+// Until there is a BPF filter, v2 takes rules that restrict nothing only.
+func TestDevicesOfV2AreNeverIgnored(t *testing.T) {
+	testkit.HostUnchanged(t)
+	m := create(t, unified(t), "v2devices")
+	must(t, m.Set(devices(t, `{"allow":true,"access":"rwm"}`)))
+	if err := m.Set(devices(t, denyAll)); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("error %v, want %v", err, errors.ErrUnsupported)
+	}
+}

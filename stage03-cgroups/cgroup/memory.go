@@ -1,0 +1,119 @@
+// Memory: how much a group may use before the kernel reclaims, swaps and
+// finally kills (admin-guide/cgroup-v1/memory, admin-guide/cgroup-v2 "Memory").
+//
+//	             v1                           v2
+//	limit        memory.limit_in_bytes        memory.max
+//	swap         memory.memsw.limit_in_bytes  memory.swap.max (swap alone)
+//	reservation  memory.soft_limit_in_bytes   memory.low
+
+package cgroup
+
+import (
+	"strconv"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// memoryAsked: Kernel and UseHierarchy are not looked at. The kernel ignores a
+// kernel memory limit since 5.16 (the specification allows that), and accounts
+// hierarchically whatever one says since 5.11.
+func memoryAsked(r *specs.LinuxResources) bool {
+	m := r.Memory
+	return m != nil && (set(m.Limit) || set(m.Swap) || set(m.Reservation) || set(m.KernelTCP) ||
+		m.Swappiness != nil || oomKillerOff(m))
+}
+
+// oomKillerOff: false is what engines send when nobody asked.
+func oomKillerOff(m *specs.LinuxMemory) bool {
+	return m.DisableOOMKiller != nil && *m.DisableOOMKiller
+}
+
+func setMemoryV1(dir string, r *specs.LinuxResources) error {
+	m := r.Memory
+	swap := number(m.Swap)
+	if swap == "" && set(m.Limit) && *m.Limit < 0 {
+		swap = "-1" // memory without limit is impossible under a limit on memory and swap
+	}
+	if err := writeEither(dir,
+		setting{"memory.limit_in_bytes", number(m.Limit)},
+		setting{"memory.memsw.limit_in_bytes", swap}); err != nil {
+		return err
+	}
+	if oomKillerOff(m) {
+		if err := write(dir, "memory.oom_control", "1"); err != nil {
+			return err
+		}
+	}
+	var swappiness string // 0 to 100; 0 is a value
+	if m.Swappiness != nil {
+		swappiness = strconv.FormatUint(*m.Swappiness, 10)
+	}
+	return writeAll(dir,
+		setting{"memory.soft_limit_in_bytes", number(m.Reservation)},
+		setting{"memory.kmem.tcp.limit_in_bytes", number(m.KernelTCP)},
+		setting{"memory.swappiness", swappiness})
+}
+
+func setMemoryV2(dir string, r *specs.LinuxResources) error {
+	m := r.Memory
+	switch {
+	case set(m.KernelTCP):
+		return onlyV1("memory.kernelTCP")
+	case m.Swappiness != nil:
+		return onlyV1("memory.swappiness")
+	case oomKillerOff(m):
+		return onlyV1("memory.disableOOMKiller")
+	}
+	swap, err := swapAlone(m)
+	if err != nil {
+		return err
+	}
+	if err := checkUsage(dir, m); err != nil {
+		return err
+	}
+	return writeAll(dir,
+		setting{"memory.swap.max", swap},
+		setting{"memory.max", maxOf(m.Limit)},
+		setting{"memory.low", maxOf(m.Reservation)})
+}
+
+// maxOf formats a memory limit for v2; "" if none was mentioned.
+func maxOf(n *int64) string {
+	if !set(n) {
+		return ""
+	}
+	return limit(*n)
+}
+
+// swapAlone returns the value for memory.swap.max. The specification's swap is
+// that of v1, memory and swap together; v2 counts swap alone.
+func swapAlone(m *specs.LinuxMemory) (string, error) {
+	switch {
+	case !set(m.Swap):
+		if set(m.Limit) && *m.Limit < 0 {
+			return unlimited, nil
+		}
+		return "", nil
+	case *m.Swap < 0:
+		return unlimited, nil
+	case !set(m.Limit) || *m.Limit < 0:
+		return "", invalid("memory.swap %d needs memory.limit, because it is the sum of both", *m.Swap)
+	case *m.Swap < *m.Limit:
+		return "", invalid("memory.swap %d is the sum of memory and swap, and less than memory.limit %d", *m.Swap, *m.Limit)
+	}
+	return strconv.FormatInt(*m.Swap-*m.Limit, 10), nil
+}
+
+// checkUsage refuses a limit below what is in use, if that was asked for: v1
+// does so by itself, v2 would start the OOM killer.
+func checkUsage(dir string, m *specs.LinuxMemory) error {
+	if m.CheckBeforeUpdate == nil || !*m.CheckBeforeUpdate || !set(m.Limit) || *m.Limit < 0 {
+		return nil
+	}
+	used, err := readNumber(dir, "memory.current")
+	if err != nil || uint64(*m.Limit) >= used {
+		return err
+	}
+	return writeError(dir, "memory.max", limit(*m.Limit), unix.EBUSY)
+}

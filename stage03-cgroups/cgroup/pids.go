@@ -1,0 +1,17 @@
+// Pids: how many processes and threads a group may have (admin-guide/cgroup-v1
+// pids, admin-guide/cgroup-v2 "PID"). At the limit fork(2) fails with EAGAIN,
+// which is what stops a fork bomb. The files are the same in both versions.
+
+package cgroup
+
+import specs "github.com/opencontainers/runtime-spec/specs-go"
+
+func pidsAsked(r *specs.LinuxResources) bool {
+	return r.Pids != nil && r.Pids.Limit != nil
+}
+
+// setPids writes the limit. 0 is one: nothing in the group may fork
+// (runtime-spec config-linux.md, "PIDs"). Negative is none.
+func setPids(dir string, r *specs.LinuxResources) error {
+	return write(dir, "pids.max", limit(*r.Pids.Limit))
+}

@@ -1,0 +1,57 @@
+// Unified: the specification's `unified` map names files of the v2 hierarchy
+// and what to write to them (config-linux.md, "Unified"). Whatever the file is,
+// known to us or not, it is written; its controller, the word before the first
+// dot, is enabled first.
+
+package cgroup
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"skiff.example/stage01-chroot/hint"
+)
+
+func (m *Manager) setUnified(files map[string]string) error {
+	if len(files) == 0 {
+		return nil
+	}
+	if m.v2 == nil {
+		err := fmt.Errorf("cgroup: unified: %w: no cgroup v2 hierarchy is mounted", errors.ErrUnsupported)
+		return hint.Add(err, "mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified")
+	}
+	for _, file := range slices.Sorted(maps.Keys(files)) {
+		if err := m.setUnifiedFile(file, files[file]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// setUnifiedFile writes one file. Some files take one line a write (io.max):
+// each line of the value is a write of its own. An empty value is one as well,
+// it takes cpuset.cpus back; but a write(2) of no bytes reaches no file, so it is
+// the newline that echo would write.
+func (m *Manager) setUnifiedFile(file, value string) error {
+	controller, _, dotted := strings.Cut(file, ".")
+	if !dotted || strings.Contains(file, "/") {
+		return invalid("unified: %q is not the name of a cgroup file", file)
+	}
+	if controller != "cgroup" { // the core's own files are always there
+		if err := m.enable(controller); err != nil {
+			return err
+		}
+	}
+	for line := range strings.SplitSeq(strings.TrimSuffix(value, "\n"), "\n") {
+		if line == "" {
+			line = "\n"
+		}
+		if err := write(m.v2.dir, file, line); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,180 @@
+// dir.go: the directories of the layer being unpacked.
+//
+// A directory may come late in the archive, twice, or not at all; it may be
+// there already because something in it came first. And its times have to wait
+// (see unpack.go).
+
+package layer
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// openedDir is the directory that the last entry was in.
+type openedDir struct {
+	fd   int
+	path string // without symbolic links and ".."
+	gone bool   // it, or one above it, may have been removed since
+}
+
+// times are the last access and the last change of a directory.
+type times struct{ atime, mtime unix.Timespec }
+
+// parent opens the directory in this layer that dirs lead to, and makes what is
+// missing. The descriptor is good until the next call.
+func (u *unpack) parent(dirs []string) (*openedDir, error) {
+	path := strings.Join(dirs, "/")
+	if path == u.dir.path && u.dir.fd >= 0 && !u.dir.gone {
+		return &u.dir, nil
+	}
+	if !slices.Contains(dirs, "..") {
+		// Where this layer has real directories all the way, the view shows
+		// them, so one system call does it.
+		switch fd, err := openBelow(u.view.layers[0], dotted(path)); {
+		case err == nil:
+			return u.keep(fd, path), nil
+		case !missing(err) && !errors.Is(err, unix.ELOOP):
+			return nil, fmt.Errorf("open directory: %w", err)
+		}
+	}
+	resolved, err := u.view.resolve(dirs)
+	if err != nil {
+		return nil, err
+	}
+	return u.openDir(resolved)
+}
+
+// openDir is parent for a path that is resolved.
+func (u *unpack) openDir(path []string) (*openedDir, error) {
+	name := strings.Join(path, "/")
+	fd, err := openBelow(u.view.layers[0], dotted(name))
+	if missing(err) {
+		fd, err = u.makeDirs(path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open directory %q: %w", name, err)
+	}
+	return u.keep(fd, name), nil
+}
+
+// missing says whether a directory is not there, or something else in its place.
+func missing(err error) bool {
+	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR)
+}
+
+// keep makes fd the directory that stays open.
+func (u *unpack) keep(fd int, path string) *openedDir {
+	closeDir(u.dir.fd)
+	u.dir = openedDir{fd: fd, path: path}
+	return &u.dir
+}
+
+// makeDirs makes the directories on a resolved path that this layer lacks, and
+// opens the last one.
+func (u *unpack) makeDirs(path []string) (int, error) {
+	dir, err := openDir(u.view.layers[0], ".")
+	for i, name := range path {
+		if err != nil {
+			return -1, err
+		}
+		var next int
+		next, err = openDir(dir, name)
+		if missing(err) {
+			next, err = u.makeDir(dir, path[:i+1])
+		}
+		closeDir(dir)
+		dir = next
+	}
+	return dir, err
+}
+
+// makeDir makes the directory at path, in its open parent, although no entry
+// describes it (yet).
+func (u *unpack) makeDir(parent int, path []string) (int, error) {
+	o, err := u.view.find(path)
+	if err != nil {
+		return -1, err
+	}
+	defer o.close()
+	n, err := impliedDir(o)
+	if err != nil {
+		return -1, err
+	}
+	if err := u.count(0); err != nil {
+		return -1, err
+	}
+	name := path[len(path)-1]
+	full := strings.Join(path, "/")
+	fd, err := u.create(&openedDir{fd: parent, path: strings.Join(path[:len(path)-1], "/")}, name, &n)
+	if err != nil {
+		return -1, err
+	}
+	if err := u.setDir(fd, full, &n); err != nil {
+		closeDir(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// impliedDir is the inode of a directory that no entry describes: as the layers
+// below have it, because of merged directories overlayfs shows the topmost
+// one's attributes. If it is new, it is root's, 0755 and of 1970, so that the
+// same layer always gives the same directory.
+func impliedDir(o *object) (inode, error) {
+	if o == nil || o.kind() != unix.S_IFDIR {
+		return inode{mode: unix.S_IFDIR | 0o755}, nil
+	}
+	return ofFile(o.fd, &o.stat)
+}
+
+// setDir gives an open directory its attributes, all but the times at once. It
+// may have some already: from an earlier entry, from below, or by inheritance.
+func (u *unpack) setDir(fd int, path string, n *inode) error {
+	if err := clearXattrs(fd); err != nil {
+		return err
+	}
+	if err := n.setOwner(fd); err != nil {
+		return err
+	}
+	u.dirs[path] = times{n.atime, n.mtime}
+	u.inherit = u.inherit || n.hasDefaultACL()
+	return nil
+}
+
+// setTimes sets the times of all directories. None changes another one's.
+func (u *unpack) setTimes() error {
+	for path, t := range u.dirs {
+		fd, err := openBelow(u.view.layers[0], dotted(path))
+		if err != nil {
+			return fmt.Errorf("open directory %q: %w", path, err)
+		}
+		n := inode{atime: t.atime, mtime: t.mtime}
+		err = n.setTimes(fd)
+		closeDir(fd)
+		if err != nil {
+			return fmt.Errorf("directory %q: %w", path, err)
+		}
+	}
+	return nil
+}
+
+// dotted is the path as the kernel wants it, with "." for the root.
+func dotted(path string) string {
+	if path == "" {
+		return "."
+	}
+	return path
+}
+
+// join is path.Join for paths that need no cleaning.
+func join(dir, name string) string {
+	if dir == "" {
+		return name
+	}
+	return dir + "/" + name
+}

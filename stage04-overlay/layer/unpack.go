@@ -1,0 +1,271 @@
+// unpack.go: from tar entries to files.
+//
+// The order of events for one file matters, and is: find the directory by
+// descriptor, clear the way if an earlier entry stands in it, create with
+// O_EXCL so that nothing can be followed or reused, write, then set the
+// attributes (see inode.set). The times of directories come last of all, as
+// every file made in one changes them.
+//
+// One directory stays open from entry to entry, since tar files go directory
+// by directory. Nothing is flushed to disk: who wants the layer to survive a
+// power cut says syncfs once, at the end.
+
+package layer
+
+import (
+	"archive/tar"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// unpack is one layer being unpacked.
+type unpack struct {
+	view view
+	max  limits
+	done Summary
+
+	dir       openedDir
+	dirs      map[string]times // of the directories in this layer, by path: set at the end
+	whiteouts [][]string       // paths of the whiteouts made
+	inherit   bool             // some directory has a default ACL
+	buf       []byte
+}
+
+// newUnpack opens the directories. The root directory gets attributes at once:
+// an archive need not have an entry for it.
+func newUnpack(dir string, o Options) (*unpack, error) {
+	u := &unpack{
+		max:  limits{limit(o.MaxBytes, DefaultMaxBytes), limit(o.MaxInodes, DefaultMaxInodes)},
+		dir:  openedDir{fd: -1},
+		dirs: map[string]times{},
+		buf:  make([]byte, 256<<10),
+	}
+	for _, path := range append([]string{dir}, o.Lower...) {
+		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			u.close()
+			return nil, fmt.Errorf("open layer directory %q: %w", path, err)
+		}
+		u.view.layers = append(u.view.layers, fd)
+	}
+	if err := u.implyRoot(); err != nil {
+		u.close()
+		return nil, fmt.Errorf("root directory of the layer: %w", err)
+	}
+	return u, nil
+}
+
+// implyRoot gives the root directory the attributes that it has below.
+func (u *unpack) implyRoot() error {
+	u.view.steps = maxSteps
+	o, err := u.view.below(nil)
+	if err != nil {
+		return err
+	}
+	defer o.close()
+	n, err := impliedDir(o)
+	if err != nil {
+		return err
+	}
+	return u.setDir(u.view.layers[0], "", &n)
+}
+
+// close closes the directories.
+func (u *unpack) close() {
+	closeDir(u.dir.fd)
+	for _, fd := range u.view.layers {
+		closeDir(fd)
+	}
+}
+
+// finish does what had to wait for the last entry.
+func (u *unpack) finish() error {
+	if err := u.sweep(); err != nil {
+		return fmt.Errorf("whiteouts of the layer: %w", err)
+	}
+	return u.setTimes()
+}
+
+// entry unpacks one entry of the archive.
+func (u *unpack) entry(h *tar.Header, archive *tar.Reader) error {
+	u.view.steps = maxSteps
+	names := components(h.Name)
+	if h.Typeflag == tar.TypeXGlobalHeader {
+		return nil // comments, as of git archive; no file
+	}
+	if len(names) == 0 {
+		return u.root(h)
+	}
+	dirs, name := names[:len(names)-1], names[len(names)-1]
+	if err := checkNames(names); err != nil {
+		return err
+	}
+	if name == opaqueWhiteout {
+		return u.opaque(dirs)
+	}
+	if hidden, ok := strings.CutPrefix(name, whiteoutPrefix); ok {
+		return u.whiteout(dirs, hidden)
+	}
+	if h.Typeflag == tar.TypeLink {
+		return u.hardLink(dirs, name, h.Linkname)
+	}
+	n, err := ofHeader(h)
+	if err != nil {
+		return err
+	}
+	dir, err := u.parent(dirs)
+	if err != nil {
+		return err
+	}
+	return u.put(dir, name, &n, content{archive, isSparse(h)})
+}
+
+// checkNames refuses names that cannot be a file's. Names that begin with
+// ".wh." are reserved: a layer could not say that such a file is deleted.
+func checkNames(names []string) error {
+	last := len(names) - 1
+	switch name := names[last]; name {
+	case whiteoutPrefix:
+		return fmt.Errorf("whiteout of nothing: %w", unix.EINVAL)
+	case whiteoutPrefix + ".", whiteoutPrefix + "..":
+		return fmt.Errorf("whiteout of %q: %w", name[len(whiteoutPrefix):], unix.EINVAL)
+	case "..":
+		return fmt.Errorf("the name ends in %q: %w", name, unix.EINVAL)
+	}
+	for _, name := range names[:last] {
+		if strings.HasPrefix(name, whiteoutPrefix) {
+			return fmt.Errorf("directory name %q is reserved for whiteouts: %w", name, unix.EINVAL)
+		}
+	}
+	return nil
+}
+
+// root handles an entry for the root directory itself, "./".
+func (u *unpack) root(h *tar.Header) error {
+	if h.Typeflag != tar.TypeDir {
+		return fmt.Errorf("the root of a layer is a directory, not a file: %w", unix.ENOTDIR)
+	}
+	n, err := ofHeader(h)
+	if err != nil {
+		return err
+	}
+	return u.setDir(u.view.layers[0], "", &n)
+}
+
+// content is what goes into a regular file.
+type content struct {
+	r     io.Reader
+	holes bool // it is worth looking for holes
+}
+
+// isSparse says whether the entry is a sparse file, of which archive/tar gives
+// the holes as zeros: GNU tar's old type of entry, or its PAX records.
+func isSparse(h *tar.Header) bool {
+	if h.Typeflag == tar.TypeGNUSparse {
+		return true
+	}
+	_, v0 := h.PAXRecords["GNU.sparse.size"] // versions 0.0 and 0.1
+	_, v1 := h.PAXRecords["GNU.sparse.realsize"]
+	return v0 || v1
+}
+
+// put makes one file with all that belongs to it.
+func (u *unpack) put(dir *openedDir, name string, n *inode, c content) (err error) {
+	if err := u.count(n.size); err != nil {
+		return err
+	}
+	fd, err := u.create(dir, name, n)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unix.Close(fd)) }()
+	if n.kind() == unix.S_IFDIR {
+		return u.setDir(fd, join(dir.path, name), n)
+	}
+	if n.kind() == unix.S_IFREG {
+		if err := copyContent(fd, c.r, n.size, u.buf, c.holes); err != nil {
+			return err
+		}
+	}
+	if u.inherit {
+		if err := clearXattrs(fd); err != nil {
+			return err
+		}
+	}
+	if err := n.setOwner(fd); err != nil {
+		return err
+	}
+	return n.setTimes(fd)
+}
+
+// create makes the file and returns a descriptor of it; what stands in the way
+// goes. A directory that stands there already is used.
+func (u *unpack) create(dir *openedDir, name string, n *inode) (int, error) {
+	fd, err := n.create(dir.fd, name)
+	if !errors.Is(err, unix.EEXIST) {
+		return fd, err
+	}
+	if n.kind() != unix.S_IFDIR {
+		if err := u.remove(dir, name); err != nil {
+			return -1, err
+		}
+		return n.create(dir.fd, name)
+	}
+	if fd, err := openDir(dir.fd, name); !errors.Is(err, unix.ENOTDIR) {
+		return fd, err
+	}
+	if err := u.remove(dir, name); err != nil {
+		return -1, err
+	}
+	// What stood there, a whiteout or a file, hid a directory below, if there
+	// is one. The new directory must not bring it back.
+	if fd, err = n.create(dir.fd, name); err != nil {
+		return -1, err
+	}
+	if err := setOpaque(fd); err != nil {
+		closeDir(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// remove removes what an earlier entry of this layer made at name.
+func (u *unpack) remove(dir *openedDir, name string) error {
+	err := unix.Unlinkat(dir.fd, name, 0)
+	if errors.Is(err, unix.EISDIR) {
+		u.dir.gone = true
+		err = u.removeDir(dir.fd, name, join(dir.path, name))
+	}
+	if err != nil {
+		return fmt.Errorf("remove %q: %w", name, err)
+	}
+	return nil
+}
+
+// removeDir removes a directory of this layer with all that is in it.
+func (u *unpack) removeDir(parent int, name, path string) error {
+	dir, err := openDir(parent, name)
+	if err != nil {
+		return err
+	}
+	defer closeDir(dir)
+	names, err := readNames(dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		err := unix.Unlinkat(dir, name, 0)
+		if errors.Is(err, unix.EISDIR) {
+			err = u.removeDir(dir, name, path+"/"+name)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	delete(u.dirs, path)
+	return unix.Unlinkat(parent, name, unix.AT_REMOVEDIR)
+}
