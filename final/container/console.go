@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"time"
 
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
@@ -24,7 +25,12 @@ func connect(master *os.File) (wait func() error, err error) {
 	// Nobody waits for this one: it ends with the process, or when stdin does.
 	go func() {
 		_, _ = io.Copy(master, os.Stdin) // fails when the container is gone, which is how it ends
-		_, _ = master.Write([]byte{endOfTransmission})
+		for {
+			if _, err := master.Write([]byte{endOfTransmission}); err != nil {
+				return
+			}
+			time.Sleep(endAgain)
+		}
 	}()
 	drained := make(chan error, 1)
 	go func() {
@@ -42,8 +48,14 @@ func connect(master *os.File) (wait func() error, err error) {
 	}, nil
 }
 
-// endOfTransmission is Ctrl-D: what a terminal sends at the end of input.
-const endOfTransmission = 4
+// endOfTransmission is Ctrl-D: what a terminal sends at the end of input. A
+// file that has ended stays ended; a terminal tells it once, and a program
+// that changes the terminal's mode at that moment, as shells do when they
+// start, never hears of it. So it is sent again, after endAgain.
+const (
+	endOfTransmission = 4
+	endAgain          = 100 * time.Millisecond
+)
 
 // rawMode makes the caller's terminal pass every key on, Ctrl-C too: the
 // container's terminal turns it into a signal for the container.

@@ -72,7 +72,7 @@ func mountDevpts(m specs.Mount) (*os.File, error) {
 		return nil, fmt.Errorf("open file system devpts: %w", err)
 	}
 	defer unix.Close(fs)
-	for _, data := range o.Data {
+	for _, data := range append([]string{"source=devpts"}, o.Data...) {
 		key, value, hasValue := strings.Cut(data, "=")
 		if hasValue {
 			err = unix.FsconfigSetString(fs, key, value)

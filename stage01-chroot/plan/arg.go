@@ -11,6 +11,10 @@ import (
 	"skiff.example/stage01-chroot/plan/machine"
 )
 
+// The arguments of a call, in two forms: as text, which strace(1) would print,
+// and as the machine word that the kernel gets, see "Architecture calling
+// conventions" in syscall(2).
+
 // An Arg is one argument of a system call. It can say itself in strace's
 // notation, and it can become the machine word that the kernel gets.
 type Arg interface {

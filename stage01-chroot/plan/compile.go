@@ -6,6 +6,9 @@ import (
 	"skiff.example/stage01-chroot/plan/machine"
 )
 
+// From a plan to a program: names and flags go, and what is left are the numbers
+// and addresses that syscall(2) takes.
+
 // Compile turns the plan into machine words. It fails on what the machine
 // has no room for.
 func (p *Plan) Compile() (*machine.Program, error) {

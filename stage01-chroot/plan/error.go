@@ -9,6 +9,9 @@ import (
 	"skiff.example/stage01-chroot/plan/machine"
 )
 
+// What is said when a step fails: which one, the kernel's reason (errno(3)), and
+// the kernel's own words where it has any (fsopen(2) keeps a log).
+
 // An Error says which step of a plan failed, and why.
 type Error struct {
 	Index   int           // which step, from 0

@@ -8,6 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// The names of flags, as the man pages have them, in the order in which strace(1)
+// prints them. Each table says which calls it is for.
+
 // A flagSet names the bits of one kind of flags, in the order in which
 // strace prints them, so that a plan and a trace can be compared as text.
 type flagSet struct {

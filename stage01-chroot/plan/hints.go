@@ -6,6 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// The usual causes of failures, by call and errno: the "ERRORS" of the man pages,
+// in the words of someone who wants a container.
+
 // cause is one call and the errno that it failed with.
 type cause struct {
 	call  string

@@ -9,6 +9,9 @@ import (
 	"skiff.example/stage01-chroot/plan/machine"
 )
 
+// The list itself: how it grows, how it is printed, and how it is broken on
+// purpose.
+
 // A Plan is an ordered list of steps. The zero value is an empty plan.
 type Plan struct {
 	steps     []Step

@@ -6,6 +6,9 @@ import (
 	"skiff.example/stage01-chroot/plan/machine"
 )
 
+// A plan that this very process runs, for what a process can do to itself:
+// chroot(2), and then execve(2).
+
 // Run does the plan in this very process. It returns when the last step is
 // done or one has failed; after an execve(2) that succeeds it does not return
 // at all. What the steps changed stays changed: see chroot(2).

@@ -8,6 +8,9 @@ import (
 	"skiff.example/stage01-chroot/plan/machine"
 )
 
+// One step: a call with its arguments, and what surrounds it: where its result
+// goes, when it is left out, which failures are fine.
+
 // A Step is one system call of a plan: what is called, with which arguments,
 // and what it is for. The constructors in calls_*.go make steps; the methods
 // here return changed copies, so that they can be chained:

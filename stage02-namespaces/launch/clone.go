@@ -10,6 +10,9 @@ import (
 	"skiff.example/stage01-chroot/plan/machine"
 )
 
+// The moment of birth: clone3(2), called without the Go runtime's knowledge, and
+// what must be true on both sides of it. See also signal-safety(7).
+
 // cloneArgs is struct clone_args of clone3(2), in its third version (88
 // bytes, Linux 5.7).
 type cloneArgs struct {
@@ -21,10 +24,9 @@ type cloneArgs struct {
 // argsFor asks clone3(2) for a child with its own copy of the memory (no
 // CLONE_VM), a pidfd, and default signal handlers: the parent's handlers are
 // Go code, and must never run in the child.
-func argsFor(o Options, pidfd *int32) cloneArgs {
+func argsFor(o Options) cloneArgs {
 	args := cloneArgs{
 		flags:      unix.CLONE_PIDFD | unix.CLONE_CLEAR_SIGHAND | uint64(o.Namespaces),
-		pidfd:      uint64(uintptr(unsafe.Pointer(pidfd))),
 		exitSignal: uint64(unix.SIGCHLD),
 	}
 	if o.Cgroup != nil {
@@ -40,14 +42,12 @@ func argsFor(o Options, pidfd *int32) cloneArgs {
 // All signals are blocked before, because a signal that came between clone3
 // and execve would be handled by nobody; the parent's mask comes back here,
 // the child's with a step of its plan (plan.SetSignalMask).
-//
-// Safety: pidfd and what args point to are kept alive by the caller.
-func clone(args *cloneArgs, program *machine.Program) (pid int, errno syscall.Errno) {
+func clone(args *cloneArgs, pidfd *int32, program *machine.Program) (pid int, errno syscall.Errno) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	blocked, before := ^uint64(0), uint64(0)
 	setMask(&blocked, &before)
-	r, errno := cloneAndRun(args, &program.Ops[0], len(program.Ops), &program.Registers[0], program.Page)
+	r, errno := cloneAndRun(args, pidfd, &program.Ops[0], len(program.Ops), &program.Registers[0], program.Page)
 	setMask(&before, nil)
 	runtime.KeepAlive(program)
 	return int(r), errno
@@ -67,13 +67,16 @@ func setMask(mask, old *uint64) {
 //
 // Safety: nosplit, so that the child does not try to grow the stack; norace,
 // because the race detector is a runtime of its own; noinline, so that the
-// pragmas hold. What it calls is nosplit too (package machine).
+// pragmas hold. What it calls is nosplit too (package machine). The address of
+// pidfd is taken here and not before: pidfd may be on this stack, which cannot
+// move from here on.
 //
 //go:nosplit
 //go:norace
 //go:nocheckptr
 //go:noinline
-func cloneAndRun(args *cloneArgs, ops *machine.Op, count int, registers *uintptr, page *machine.Page) (uintptr, syscall.Errno) {
+func cloneAndRun(args *cloneArgs, pidfd *int32, ops *machine.Op, count int, registers *uintptr, page *machine.Page) (uintptr, syscall.Errno) {
+	args.pidfd = uint64(uintptr(unsafe.Pointer(pidfd)))
 	r, _, errno := syscall.RawSyscall6(unix.SYS_CLONE3, uintptr(unsafe.Pointer(args)), unsafe.Sizeof(*args), 0, 0, 0, 0)
 	if errno != 0 || r != 0 {
 		return r, errno

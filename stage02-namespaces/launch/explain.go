@@ -6,6 +6,9 @@ import (
 	"time"
 )
 
+// How long each step took, for people to read: clock_gettime(2) after each call,
+// in the page that parent and child share.
+
 // Explain prints what a process did, a step a line, with how long each took
 // and under the plan's headings.
 func Explain(w io.Writer, times []Timing) {

@@ -7,6 +7,9 @@ import (
 	"skiff.example/stage01-chroot/plan"
 )
 
+// Waiting for the parent: a pipe(7) at which the child stops until the host is
+// ready for it.
+
 // gateByte is what comes through a gate: "go".
 const gateByte = 'g'
 

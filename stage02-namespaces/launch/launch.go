@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -87,7 +88,10 @@ func mapPage(steps int, report *os.File) ([]byte, error) {
 // namespace) follows it to the process that goes on.
 func (p *Process) start(program *machine.Program, o Options) error {
 	// The child holds the writing end until execve closes it or the child
-	// ends: then reading the other end says "end of file".
+	// ends: then reading the other end says "end of file". The lock keeps
+	// children that are started at the same time from holding it, too.
+	syscall.ForkLock.Lock()
+	defer syscall.ForkLock.Unlock()
 	alive, held, err := os.Pipe()
 	if err != nil {
 		return fmt.Errorf("make a pipe to the child: %w", err)
@@ -95,16 +99,15 @@ func (p *Process) start(program *machine.Program, o Options) error {
 	p.alive = alive
 	defer held.Close()
 
-	pidfd := new(int32)
-	args := argsFor(o, pidfd)
-	pid, errno := clone(&args, program)
-	runtime.KeepAlive(pidfd)
+	var pidfd int32
+	args := argsFor(o)
+	pid, errno := clone(&args, &pidfd, program)
 	runtime.KeepAlive(o.Cgroup)
 	if errno != 0 {
 		return hint.Add(fmt.Errorf("clone a process with %s: %w", plan.CloneFlags(args.flags), errno),
 			plan.UsualCause("clone3", errno))
 	}
-	p.Pid, p.pidfd = pid, os.NewFile(uintptr(*pidfd), "pidfd")
+	p.Pid, p.pidfd = pid, os.NewFile(uintptr(pidfd), "pidfd")
 	if p.plan.Splits() {
 		return p.followSplit()
 	}

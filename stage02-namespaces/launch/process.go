@@ -15,6 +15,9 @@ import (
 	"skiff.example/stage01-chroot/plan/machine"
 )
 
+// What the parent has of its child: a pidfd to signal and to wait for
+// (pidfd_open(2)), and the page in which the child says how far it is.
+
 // A Process is a child that runs a plan or, after that, its program. It is
 // addressed by a pidfd, which unlike a pid never comes to mean another
 // process: pidfd_open(2).

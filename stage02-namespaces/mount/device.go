@@ -11,6 +11,9 @@ import (
 	"skiff.example/stage01-chroot/plan"
 )
 
+// The files of /dev: device nodes (mknod(2)), the symbolic links that programs
+// expect beside them, and the terminal as /dev/console (pts(4)).
+
 // DefaultDevices are the devices that every container has: runtime-spec
 // config-linux.md, "Default Devices"; null(4), full(4), random(4), tty(4).
 func DefaultDevices() []specs.LinuxDevice {

@@ -6,6 +6,9 @@ import (
 	"skiff.example/stage01-chroot/plan"
 )
 
+// What a container must not see or change of /proc and /sys, which show the one
+// kernel that all containers share: proc(5), sysfs(5).
+
 // Mask adds the steps that hide a path, if it is there: a directory behind an
 // empty read-only tmpfs, anything else behind /dev/null. runtime-spec
 // config-linux.md, "Masked Paths".

@@ -13,6 +13,10 @@ import (
 	"skiff.example/stage01-chroot/plan"
 )
 
+// One mount of a configuration becomes steps: fsopen(2) for a new file system,
+// open_tree(2) for a part of the host's, then move_mount(2) into place and
+// mount_setattr(2).
+
 // Mount adds the steps for one mount of a container's configuration.
 // The source of a bind mount is looked at now, to know whether its mount
 // point must be a file or a directory.

@@ -7,6 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// The words of mount(8), "ro,nosuid,rbind", sorted into what each is for: the
+// mount (mount_setattr(2)), its propagation, or the file system.
+
 // Options is what the words of a mount's "options" mean: runtime-spec
 // config.md, "Linux mount options", and mount(8).
 type Options struct {

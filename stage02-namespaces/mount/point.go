@@ -9,6 +9,9 @@ import (
 	"skiff.example/stage01-chroot/plan"
 )
 
+// The place that a mount goes to: found, or made, below the root and never
+// outside it (openat2(2)).
+
 // point adds the steps that open the place dest inside the root as a
 // descriptor, and returns the register that holds it. Where there is nothing,
 // a directory is made, or an empty file for the mount of a file.

@@ -11,6 +11,9 @@ import (
 	"skiff.example/stage01-chroot/hint"
 )
 
+// Who is who in a user namespace: /proc/PID/uid_map and gid_map,
+// user_namespaces(7).
+
 // WriteMaps writes the id maps of a new user namespace, given by a process in
 // it: user_namespaces(7), "Defining user and group ID mappings". The process
 // must wait meanwhile: until then its ids are those of nobody.

@@ -11,6 +11,9 @@ import (
 	"skiff.example/stage01-chroot/plan"
 )
 
+// The namespaces of one process: which are new and which are joined, and in which
+// order, by clone3(2), unshare(2) and setns(2).
+
 // chapter is the chapter of workshop.md that explains these steps.
 const chapter = 2
 
@@ -90,7 +93,13 @@ func (s *Set) Born() uintptr {
 	if s.joins(unix.CLONE_NEWUSER) {
 		return 0
 	}
-	return uintptr(s.fresh &^ (late | unix.CLONE_NEWTIME))
+	born := s.fresh &^ (late | unix.CLONE_NEWTIME)
+	if s.Has(unix.CLONE_NEWTIME) {
+		// Steps clones once more, and it is the second process that must be
+		// number 1. Besides, a number 1 may not clone a sibling (EINVAL).
+		born &^= unix.CLONE_NEWPID
+	}
+	return uintptr(born)
 }
 
 // Steps adds the steps that enter the namespaces that the process was not

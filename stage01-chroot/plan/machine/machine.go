@@ -179,6 +179,8 @@ func failure(errno syscall.Errno) uintptr { return -uintptr(errno) }
 
 // issue makes the call of op with its registers filled in.
 //
+// Safety: what the arguments point to is kept alive by Program.Memory.
+//
 //go:nosplit
 //go:norace
 //go:nocheckptr
@@ -195,6 +197,8 @@ func issue(op *Op, registers *uintptr) (uintptr, syscall.Errno) {
 
 // register returns the address of register i.
 //
+// Safety: package plan compiles only indexes that Program.Registers has.
+//
 //go:nosplit
 //go:norace
 //go:nocheckptr
@@ -204,6 +208,8 @@ func register(registers *uintptr, i int16) *uintptr {
 
 // explain copies what the kernel has to say about a failed mount: reading
 // the descriptor of fsopen(2) returns its messages.
+//
+// Safety: the kernel writes at most the message's size.
 //
 //go:nosplit
 //go:norace
@@ -218,6 +224,8 @@ func explain(op *Op, registers *uintptr, page *Page) {
 
 // now writes the time of CLOCK_MONOTONIC to where, in nanoseconds. The vDSO
 // would be faster, but finding it is the runtime's business.
+//
+// Safety: t is on the stack, which does not move in a nosplit function.
 //
 //go:nosplit
 //go:norace

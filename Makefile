@@ -1,0 +1,93 @@
+# Everything that is done here by typing make; make help lists it.
+#
+# The Go tool knows best what is out of date, so every program is built anew
+# whenever it is asked for, and no rule names a source file.
+
+# A container's first process runs in a root file system that may be empty:
+# the programs bring their own code along.
+export CGO_ENABLED = 0
+
+stages   := $(sort $(wildcard stage[0-9][0-9]-*))
+numbers  := $(patsubst stage%,%,$(foreach s,$(stages),$(firstword $(subst -, ,$(s)))))
+programs := $(numbers:%=bin/stage%) bin/skiff bin/skiff-oci bin/final
+
+# How long the tests of one package may take.
+patience := 10m
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo final test race lint text bench deps doctor clean FORCE
+.PHONY: $(numbers:%=stage%) $(numbers:0%=stage%)
+
+## stage1 … stage6: build a stage's program and let it show the stage's idea (also stage01 …; root)
+$(numbers:0%=stage%): stage%: stage0%
+	@:
+
+$(numbers:%=stage%): stage%: bin/stage%
+	@$< demo
+
+## final: the same for the finished runtime (root)
+final: bin/final
+	@$< demo
+
+## demo: build everything, then pull an image and run it, before your eyes (root)
+demo: build
+	@bin/final demo
+
+## build: build all programs into bin
+build: $(programs)
+
+$(numbers:%=bin/stage%): bin/stage%: FORCE
+	@go build -o $@ ./$(filter stage$*-%,$(stages))
+
+bin/skiff bin/skiff-oci: bin/%: FORCE
+	@go build -o $@ ./final/cmd/$*
+
+bin/final: FORCE
+	@go build -o $@ ./final
+
+FORCE:
+
+## test: install what the tests need, where that may be done; lint; run all tests (root, or some are skipped)
+test:
+	@course/deps.sh || echo "make test: a test that needs one of these programs says so and is skipped; with CI=true it fails"
+	@$(MAKE) --no-print-directory lint
+	go test -count=1 -p 1 -timeout $(patience) work
+
+## race: run the tests of the core under Go's race detector (root, gcc)
+race:
+	CGO_ENABLED=1 go test -race -count=1 -p 1 -timeout $(patience) \
+		./stage01-chroot/plan/... ./stage02-namespaces/launch/... ./final/container/...
+
+## lint: look for mistakes (go vet for both machines, staticcheck) and for unformatted files (gofumpt)
+lint:
+	go vet work
+	GOARCH=arm64 go vet work
+	go tool staticcheck work
+	@unformatted=$$(go tool gofumpt -l .) && test -z "$$unformatted" || \
+		{ echo "not formatted; go tool gofumpt -w mends it:" $$unformatted >&2; exit 1; }
+
+## text: bring the code and transcripts shown in the text up to date, and check its links
+text:
+	@go run ./course/cmd/text -update
+
+## bench: compare skiff-oci with runc and crun, in one run and in turn (root)
+bench: bin/skiff-oci
+	@go run ./course/bench
+
+## deps: install the programs that tests and bench need, from Debian's packages (root)
+deps:
+	@course/deps.sh
+
+## doctor: say what this machine lacks, and which stage needs it
+doctor:
+	@command -v go >/dev/null || { echo "MISSING Go: version 1.26 or newer builds skiff, https://go.dev/doc/install; under sudo keep PATH: sudo env PATH=\"\$$PATH\" make doctor" >&2; exit 1; }
+	@$(MAKE) --no-print-directory bin/skiff
+	@bin/skiff doctor
+
+## clean: remove what make built
+clean:
+	@rm -rf bin
+
+## help: this list
+help:
+	@sed -n 's/^## \([^:]*\): \(.*\)/\1\t\2/p' Makefile | while IFS='	' read -r target text; do printf 'make %-18s %s\n' "$$target" "$$text"; done

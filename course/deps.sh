@@ -1,0 +1,77 @@
+#!/bin/sh
+# Installs, from Debian's packages (Ubuntu has the same), the programs that the
+# tests and the benchmark use beside skiff: the tools that look at a container
+# with eyes other than ours, and the runtimes and image tools of others. Only
+# what is missing is installed. Without root or apt-get the missing programs
+# are listed, and the exit status is 1.
+#
+# skiff itself needs none of them.
+#
+# docker-registry comes with a service. The tests do not use it, they start a
+# registry of their own; whether packages may start services is this machine's
+# own choice (policy-rc.d), which is left as it is.
+set -eu
+
+# What is needed, a program in PATH or a file, and the package that brings it.
+wanted='
+bash                        bash
+busybox                     busybox-static
+crun                        crun
+diff                        diffutils
+docker-registry             docker-registry
+gcc                         gcc
+/usr/include/stdio.h        libc6-dev
+hostname                    hostname
+ip                          iproute2
+ldd                         libc-bin
+mmdebstrap                  mmdebstrap
+mount                       mount
+musl-gcc                    musl-tools
+nft                         nftables
+ping                        iputils-ping
+ps                          procps
+runc                        runc
+setpriv                     util-linux
+skopeo                      skopeo
+/etc/containers/policy.json golang-github-containers-common
+strace                      strace
+tar                         tar
+umoci                       umoci
+unshare                     util-linux
+xz                          xz-utils
+zstd                        zstd
+'
+
+# missing prints the package of everything that is not there. Programs for
+# root are looked for even where PATH leaves them out.
+missing() {
+	PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+	echo "$wanted" | while read -r what package; do
+		case $what in
+		'') ;;
+		/*) [ -e "$what" ] || echo "$package" ;;
+		*) command -v "$what" >/dev/null || echo "$package" ;;
+		esac
+	done | sort -u
+}
+
+# Words of one line: package names hold neither spaces nor patterns.
+packages=$(missing | tr '\n' ' ')
+[ -n "$packages" ] || exit 0
+
+if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+	echo "deps: not installed, for want of root or apt-get: $packages" >&2
+	exit 1
+fi
+
+echo "deps: installing $packages"
+export DEBIAN_FRONTEND=noninteractive
+quiet='-qq -o Dpkg::Use-Pty=0'
+# shellcheck disable=SC2086 # both are lists of words
+{
+	apt-get $quiet update
+	apt-get $quiet install --yes --no-install-recommends $packages
+} </dev/null >/dev/null
+
+packages=$(missing | tr '\n' ' ')
+[ -z "$packages" ] || { echo "deps: still missing after installing: $packages" >&2; exit 1; }

@@ -1,0 +1,121 @@
+// Command skiff runs containers from images: the door for people.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+
+	"skiff.example/final/doctor"
+	"skiff.example/final/engine"
+	"skiff.example/stage01-chroot/hint"
+	"skiff.example/stage01-chroot/plan"
+)
+
+// The statuses with which `run` ends when the program did not run, as in
+// docker: docker-run(1), "Exit Status".
+const (
+	exitEngine        = 125 // skiff itself failed
+	exitNotExecutable = 126 // the program is there and cannot be executed
+	exitNotFound      = 127 // there is no such program
+	exitInterrupted   = 130 // Ctrl-C, before the program ran
+)
+
+func main() {
+	app := &cli.App{
+		Name:  "skiff",
+		Usage: "run containers from images",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "root", Value: "/var/lib/skiff", Usage: "folder for images and for what containers write"},
+			&cli.StringFlag{Name: "state", Value: "/run/skiff", Usage: "folder for the state of containers"},
+		},
+		Commands:        []*cli.Command{runCommand(), pullCommand(), imagesCommand(), removeImageCommand(), collectCommand(), doctorCommand()},
+		HideHelpCommand: true,
+		ExitErrHandler:  func(*cli.Context, error) {}, // main does it
+	}
+	ctx, stop := untilInterrupted()
+	defer stop()
+	err := app.RunContext(ctx, os.Args)
+	if err == nil {
+		return
+	}
+	var status exitStatus
+	if !errors.As(err, &status) {
+		hint.Print(os.Stderr, "skiff", err)
+	}
+	os.Exit(statusOf(err))
+}
+
+// errInterrupted is why a context ends when the user presses Ctrl-C.
+var errInterrupted = errors.New("interrupted")
+
+// untilInterrupted returns a context that ends with SIGINT, SIGTERM or SIGHUP.
+// While a container runs, these are passed on to it as well.
+func untilInterrupted() (ctx context.Context, stop func()) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
+	go func() {
+		if _, ok := <-signals; ok {
+			cancel(errInterrupted)
+		}
+	}()
+	return ctx, func() { signal.Stop(signals); close(signals); cancel(nil) }
+}
+
+// exitStatus is the status of a container's program, on its way to main.
+type exitStatus int
+
+func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
+
+// statusOf is the status with which skiff ends after err.
+func statusOf(err error) int {
+	var status exitStatus
+	var step *plan.Error
+	switch {
+	case errors.As(err, &status):
+		return int(status)
+	case errors.Is(err, errInterrupted):
+		return exitInterrupted
+	case errors.As(err, &step) && (step.Step.Call() == "execve" || step.Step.Call() == "faccessat2"):
+		if step.Errno == unix.ENOENT || step.Errno == unix.ENOTDIR {
+			return exitNotFound
+		}
+		return exitNotExecutable
+	}
+	return exitEngine
+}
+
+// engineOf is the engine with the folders that the flags name.
+func engineOf(c *cli.Context) *engine.Engine {
+	return &engine.Engine{Root: c.String("root"), State: c.String("state"), Out: os.Stderr}
+}
+
+func doctorCommand() *cli.Command {
+	return &cli.Command{
+		Name: "doctor", Usage: "tell what this machine lacks for skiff, and how to mend it",
+		Flags: []cli.Flag{&cli.StringFlag{Name: "try", Hidden: true}}, // doctor starts skiff again with it
+		Action: func(c *cli.Context) error {
+			if trial := c.String("try"); trial != "" {
+				return doctor.Try(os.Stdout, trial)
+			}
+			host, err := doctor.This(c.String("root"), "doctor", "--try")
+			if err != nil {
+				return err
+			}
+			return doctor.Run(os.Stdout, host)
+		},
+	}
+}
+
+func collectCommand() *cli.Command {
+	return &cli.Command{
+		Name: "gc", Usage: "unmake what killed commands have left on the host",
+		Action: func(c *cli.Context) error { return engineOf(c).Collect() },
+	}
+}

@@ -1,0 +1,122 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"skiff.example/final/oci"
+	"skiff.example/stage01-chroot/hint"
+	"skiff.example/stage05-images/image"
+)
+
+// setProcess decides what runs, and as whom: image-spec config.md, and
+// conversion.md, "Verbatim fields".
+func setProcess(p *specs.Process, img *image.Image, o Options) error {
+	config := img.Config.Config
+	command := o.Args
+	if len(command) == 0 {
+		command = config.Cmd
+	}
+	p.Args = append(slices.Clone(config.Entrypoint), command...)
+	if len(p.Args) == 0 {
+		return hint.Add(errors.New("it names no command"), "say which command to run: skiff run IMAGE COMMAND")
+	}
+	env, err := environment(p.Env, config.Env, o.Env)
+	if err != nil {
+		return err
+	}
+	p.Env = env
+	p.Cwd = "/"
+	for _, dir := range []string{config.WorkingDir, o.WorkDir} {
+		if dir != "" {
+			p.Cwd = dir
+		}
+	}
+	name := config.User
+	if o.User != "" {
+		name = o.User
+	}
+	if name != "" {
+		if p.User, err = oci.ResolveUser(name, img.Layers); err != nil {
+			return err
+		}
+	}
+	dropCapabilities(p)
+	return oci.SetHome(p, img.Layers)
+}
+
+// dropCapabilities takes from a user other than 0 what only root has by
+// default: the effective and the permitted set. The bounding set stays, for
+// set-user-ID programs.
+func dropCapabilities(p *specs.Process) {
+	if p.User.UID != 0 {
+		p.Capabilities.Effective, p.Capabilities.Permitted = nil, nil
+	}
+}
+
+// environment joins lists of NAME=value; later ones win. A name without a
+// value is an error: taken from the host's environment, as others do, it
+// would let an image read that (CVE-2026-57231).
+func environment(lists ...[]string) ([]string, error) {
+	var all []string
+	for _, list := range lists {
+		for _, e := range list {
+			name, _, ok := strings.Cut(e, "=")
+			if !ok || name == "" {
+				return nil, fmt.Errorf("environment %q: want NAME=value", e)
+			}
+			all = slices.DeleteFunc(all, func(have string) bool { return strings.HasPrefix(have, name+"=") })
+			all = append(all, e)
+		}
+	}
+	return all, nil
+}
+
+// The networks that Options.Network can name.
+const (
+	networkBridge = "bridge"
+	networkNone   = "none"
+	networkHost   = "host"
+)
+
+// setNetwork decides which network namespace the container has.
+func setNetwork(spec *specs.Spec, name string) error {
+	switch name {
+	case "", networkBridge, networkNone:
+		return nil
+	case networkHost:
+		spec.Linux.Namespaces = slices.DeleteFunc(spec.Linux.Namespaces, func(n specs.LinuxNamespace) bool {
+			return n.Type == specs.NetworkNamespace
+		})
+		return nil
+	}
+	return hint.Add(fmt.Errorf("unknown network %q", name), "networks are bridge, none and host")
+}
+
+// The limits that a container has unless the caller says otherwise. A limit
+// on processes costs nothing and stops a fork bomb.
+const (
+	defaultPids = 4096
+	cpuPeriod   = 100_000 // microseconds, the kernel's default
+)
+
+// setLimits sets the container's limits.
+func setLimits(spec *specs.Spec, o Options) {
+	r := spec.Linux.Resources
+	pids := int64(defaultPids)
+	if o.Pids != 0 {
+		pids = o.Pids
+	}
+	r.Pids = &specs.LinuxPids{Limit: &pids}
+	if o.Memory > 0 {
+		r.Memory = &specs.LinuxMemory{Limit: &o.Memory, Swap: &o.Memory}
+	}
+	if o.CPUs > 0 {
+		quota, period := int64(o.CPUs*cpuPeriod), uint64(cpuPeriod)
+		r.CPU = &specs.LinuxCPU{Quota: &quota, Period: &period}
+	}
+}

@@ -1,0 +1,101 @@
+// Package engine joins images, containers and the network: it is what the
+// doors for people call. It decides; the packages below it do.
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"skiff.example/final/container"
+	"skiff.example/stage03-cgroups/journal"
+	"skiff.example/stage05-images/image"
+	"skiff.example/stage05-images/registry"
+	"skiff.example/stage06-network/network"
+)
+
+// An Engine keeps images on disk and containers in a state folder.
+type Engine struct {
+	// Root holds images, layers and what containers write. It must be on a
+	// file system that can be an overlay's upper directory: not on an overlay.
+	Root string
+	// State holds what is only true until the next boot: best a tmpfs.
+	State string
+	// Out is where progress and warnings go.
+	Out io.Writer
+}
+
+// runtime is what runs the containers.
+func (e *Engine) runtime() *container.Runtime {
+	return &container.Runtime{
+		Root:    filepath.Join(e.State, "containers"),
+		Undoers: journal.Undoers{network.UndoKind: network.Undo},
+	}
+}
+
+// Images opens the store of images.
+func (e *Engine) Images() (*image.Store, error) { return image.Open(filepath.Join(e.Root, "images")) }
+
+// Pull gets an image from its registry.
+func (e *Engine) Pull(ctx context.Context, reference string, platform ocispec.Platform) (*image.Image, error) {
+	store, err := e.Images()
+	if err != nil {
+		return nil, err
+	}
+	return registry.Pull(ctx, store, reference, registry.Options{Progress: e.Out, Platform: platform})
+}
+
+// findOrPull returns an image that is in the store, or gets it.
+func (e *Engine) findOrPull(ctx context.Context, reference string, platform ocispec.Platform) (*image.Image, error) {
+	store, err := e.Images()
+	if err != nil {
+		return nil, err
+	}
+	img, err := store.Find(reference)
+	if errors.Is(err, image.ErrNotFound) {
+		return e.Pull(ctx, reference, platform)
+	}
+	return img, err
+}
+
+// imageAnnotation is where a container's state has the digest of its image's
+// manifest.
+const imageAnnotation = "skiff.example/image"
+
+// RemoveImage removes an image, and the blobs and layers that neither another
+// image nor a container needs.
+func (e *Engine) RemoveImage(reference string) error {
+	store, err := e.Images()
+	if err != nil {
+		return err
+	}
+	states, err := e.runtime().List()
+	if err != nil {
+		return err
+	}
+	var used []digest.Digest
+	for _, s := range states {
+		if d, err := digest.Parse(s.Annotations[imageAnnotation]); err == nil {
+			used = append(used, d)
+		}
+	}
+	if err := store.Remove(reference); err != nil {
+		return err
+	}
+	_, err = store.Collect(used...)
+	return err
+}
+
+// Collect unmakes what killed commands have left, and says what.
+func (e *Engine) Collect() error {
+	ids, err := e.runtime().Collect()
+	for _, id := range ids {
+		fmt.Fprintf(e.Out, "container %s had been left behind; removed\n", id)
+	}
+	return err
+}

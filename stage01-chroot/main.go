@@ -1,0 +1,92 @@
+// Command stage01 runs a program in a root file system of its own: chapter 1
+// of workshop.md.
+//
+// A program finds every file by a path, and a path that begins with "/" begins
+// at the root directory of the process. The kernel keeps one for each process
+// (the link /proc/PID/root shows it), and chroot(2) changes it. After that one
+// call the files of the host have no names any more. Containers began here, in
+// 1979, and so does this course. What the call does not do is the subject of
+// the demo: a name that is gone is not a wall.
+//
+// Here is also the idea that carries all seven chapters. The program does not
+// call chroot, chdir and execve: it makes a list of these calls, a plan. The
+// plan can be printed, tested without being root, and carried out.
+package main
+
+import (
+	"errors"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"skiff.example/stage01-chroot/hint"
+	"skiff.example/stage01-chroot/plan"
+	"skiff.example/stage01-chroot/rootfs"
+	"skiff.example/stage01-chroot/rootfs/inroot"
+)
+
+// environment is what programs in the new root start with: nothing of the
+// host's, which names places that are not there.
+var environment = []string{"PATH=" + strings.Join(rootfs.DefaultPath, ":"), "HOME=/root"}
+
+// container is the plan of this chapter: what a process does to itself in
+// order to become the program argv in the root file system at root. chroot(2)
+// leaves the working directory where it is, outside; chdir(2) brings it in.
+func container(root string, argv []string) (*plan.Plan, error) {
+	program, err := find(root, argv[0])
+	if err != nil {
+		return nil, err
+	}
+	p := &plan.Plan{}
+	p.Section(1, "a root of its own")
+	p.Add(plan.Chroot(root), plan.Chdir("/"))
+	p.Section(1, "the program")
+	p.Add(plan.Execve(program, argv, environment))
+	return p, nil
+}
+
+// find looks a command without a slash up in the directories of the new root,
+// as execvp(3) does. The host's own PATH would find the host's programs.
+func find(root, command string) (string, error) {
+	if strings.Contains(command, "/") {
+		return command, nil
+	}
+	tree, err := inroot.Open(root)
+	if err != nil {
+		return "", rootfs.Check(root, command) // which knows what to advise
+	}
+	defer tree.Close()
+	for _, dir := range rootfs.DefaultPath {
+		file, err := tree.Lookup(dir+"/"+command, unix.O_PATH)
+		if err == nil {
+			return dir + "/" + command, file.Close()
+		}
+		if !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENOTDIR) {
+			return "", err
+		}
+	}
+	return "", rootfs.Check(root, command)
+}
+
+// run carries the plan out, in this very process: when all is well it does
+// not return, because the process has become the program.
+func run(root string, argv []string) error {
+	// The kernel's word for most mistakes is "no such file or directory";
+	// looked at beforehand, they can be told apart.
+	if err := rootfs.Check(root, argv[0]); err != nil {
+		return err
+	}
+	p, err := container(root, argv)
+	if err != nil {
+		return err
+	}
+	return plan.Run(p)
+}
+
+func main() {
+	if err := app().Run(os.Args); err != nil {
+		hint.Print(os.Stderr, "stage01", err)
+		os.Exit(1)
+	}
+}

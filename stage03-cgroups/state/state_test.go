@@ -1,0 +1,132 @@
+package state_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"skiff.example/stage03-cgroups/journal"
+	"skiff.example/stage03-cgroups/state"
+)
+
+// open opens a container's folder, which must go well.
+func open(t *testing.T, dir, name string) *state.Folder {
+	t.Helper()
+	f, err := state.Open(dir, name, journal.Files())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// collected are the containers that Collect finishes.
+func collected(t *testing.T, dir string) (names []string) {
+	t.Helper()
+	err := state.Collect(dir, journal.Files(), func(name string, _ []journal.Entry) { names = append(names, name) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
+// A folder as a killed runtime leaves it: a thing that was made, a line in the
+// journal, and no lock.
+func leave(t *testing.T, dir, name string) (thing string) {
+	t.Helper()
+	thing = filepath.Join(t.TempDir(), "thing")
+	folder := filepath.Join(dir, name)
+	if err := errors.Join(os.MkdirAll(folder, 0o700), os.Mkdir(thing, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	j, err := journal.Open(filepath.Join(folder, "journal"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(j.Record("rmdir", thing), j.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return thing
+}
+
+// gone fails the test if one of the paths is there.
+func gone(t *testing.T, paths ...string) {
+	t.Helper()
+	for _, path := range paths {
+		if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s is there (error %v)", path, err)
+		}
+	}
+}
+
+func TestCloseUndoesAndLeavesNothing(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	f := open(t, dir, "web")
+	thing := filepath.Join(t.TempDir(), "thing")
+	if err := errors.Join(f.Journal.Record("rmdir", thing), os.Mkdir(thing, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	gone(t, thing, dir)
+}
+
+func TestTheFolderIsClosedToOthers(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	f := open(t, dir, "web")
+	defer f.Close()
+	for _, path := range []string{dir, f.Path} {
+		info, err := os.Stat(path)
+		if err != nil || info.Mode().Perm() != 0o700 {
+			t.Errorf("%s: %v, error %v; want 0700", path, info.Mode(), err)
+		}
+	}
+}
+
+func TestANameIsInUseWhileItsRuntimeLives(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	f := open(t, dir, "web")
+	if _, err := state.Open(dir, "web", journal.Files()); !errors.Is(err, unix.EBUSY) {
+		t.Errorf("second one: %v, want %v", err, unix.EBUSY)
+	}
+	if names := collected(t, dir); len(names) > 0 {
+		t.Errorf("collected %q, which is alive", names)
+	}
+	if err := errors.Join(open(t, dir, "other").Close(), f.Close()); err != nil {
+		t.Error(err)
+	}
+	gone(t, dir)
+}
+
+func TestTheNextOfTheSameNameFinishesWhatAKilledOneLeft(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	thing := leave(t, dir, "web")
+	f := open(t, dir, "web")
+	gone(t, thing)
+	if err := f.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestCollectFinishesWhatKilledOnesLeft(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	a, b := leave(t, dir, "a"), leave(t, dir, "b")
+	if names := collected(t, dir); len(names) != 2 {
+		t.Errorf("collected %q, want a and b", names)
+	}
+	gone(t, a, b, dir)
+	if names := collected(t, dir); len(names) != 0 {
+		t.Errorf("collected %q from nothing", names)
+	}
+}
+
+func TestANameIsNoPath(t *testing.T) {
+	for _, name := range []string{"", ".", "..", "a/b", "../a", "/a"} {
+		if _, err := state.Open(t.TempDir(), name, journal.Files()); !errors.Is(err, unix.EINVAL) {
+			t.Errorf("%q: %v, want %v", name, err, unix.EINVAL)
+		}
+	}
+}
