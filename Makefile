@@ -7,22 +7,21 @@
 # the programs bring their own code along.
 export CGO_ENABLED = 0
 
-stages   := $(sort $(wildcard stage[0-9][0-9]-*))
-numbers  := $(patsubst stage%,%,$(foreach s,$(stages),$(firstword $(subst -, ,$(s)))))
-programs := $(numbers:%=bin/stage%) bin/skiff bin/skiff-oci bin/final
+stages   := 01 02 03 04 05 06
+programs := $(stages:%=bin/stage%) bin/skiff bin/skiff-oci bin/final
 
 # How long the tests of one package may take.
 patience := 10m
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo final test race lint text bench deps doctor clean FORCE
-.PHONY: $(numbers:%=stage%) $(numbers:0%=stage%)
+.PHONY: $(stages:%=stage%) $(stages:0%=stage%)
 
-## stage1 … stage6: build a stage's program and let it show the stage's idea (also stage01 …; root)
-$(numbers:0%=stage%): stage%: stage0%
+## stageN: build the program of stage N, 1 to 6, and let it show the stage's idea (root)
+$(stages:0%=stage%): stage%: stage0%
 	@:
 
-$(numbers:%=stage%): stage%: bin/stage%
+$(stages:%=stage%): stage%: bin/stage%
 	@$< demo
 
 ## final: the same for the finished runtime (root)
@@ -36,8 +35,8 @@ demo: build
 ## build: build all programs into bin
 build: $(programs)
 
-$(numbers:%=bin/stage%): bin/stage%: FORCE
-	@go build -o $@ ./$(filter stage$*-%,$(stages))
+$(stages:%=bin/stage%): bin/stage%: FORCE
+	@go build -o $@ ./$(wildcard stage$*-*)
 
 bin/skiff bin/skiff-oci: bin/%: FORCE
 	@go build -o $@ ./final/cmd/$*
@@ -63,7 +62,7 @@ lint:
 	go vet work
 	GOARCH=arm64 go vet work
 	go tool staticcheck work
-	@unformatted=$$(go tool gofumpt -l .) && test -z "$$unformatted" || \
+	@unformatted=$$(go tool gofumpt -l .) || exit 1; test -z "$$unformatted" || \
 		{ echo "not formatted; go tool gofumpt -w mends it:" $$unformatted >&2; exit 1; }
 
 ## text: bring the code and transcripts shown in the text up to date, and check its links
@@ -90,4 +89,4 @@ clean:
 
 ## help: this list
 help:
-	@sed -n 's/^## \([^:]*\): \(.*\)/\1\t\2/p' Makefile | while IFS='	' read -r target text; do printf 'make %-18s %s\n' "$$target" "$$text"; done
+	@awk -F ': ' '/^## / { printf "make %-8s %s\n", substr($$1, 4), $$2 }' Makefile

@@ -6,6 +6,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"skiff.example/stage01-chroot/escape"
 	"skiff.example/stage01-chroot/hint"
 	"skiff.example/stage01-chroot/plan"
 	"skiff.example/stage01-chroot/rootfs"
@@ -29,9 +30,9 @@ func app() *cli.App {
 			command("escape", "PROGRAM [ARGUMENT…]", "leave the root that this process is in, and run a program of the host", 1,
 				func(c *cli.Context, words []string) error {
 					if c.Bool("plan") {
-						return printed(escape(words), nil)
+						return printed(escape.Plan(words, environment), nil)
 					}
-					return plan.Run(escape(words))
+					return plan.Run(escape.Plan(words, environment))
 				}, &cli.BoolFlag{Name: "plan", Usage: "only print the system calls"}),
 			command("demo", "", "show all of this, and what it does not do", 0,
 				func(c *cli.Context, _ []string) error { return demo(c.Context, os.Stdout) }),

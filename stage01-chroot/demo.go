@@ -66,6 +66,9 @@ func (s *stage) command(line string, args ...string) *exec.Cmd {
 // run runs a command line as it is shown.
 func (s *stage) run(line string) { s.Run(line, s.command(line)) }
 
+// refused runs a command line that must fail.
+func (s *stage) refused(line string) { s.RunRefused(line, s.command(line)) }
+
 func (s *stage) noWalls() {
 	s.Part("no walls")
 	s.Say("A program on the host can read whatever its user can. Here is a secret:")
@@ -78,7 +81,8 @@ func (s *stage) newRoot() {
 	s.Say("A root file system, made of the host's programs and the libraries that they need:")
 	s.run("stage01 root root sh ls cat id hostname ps mount")
 	s.Say("A program that runs in it finds these files and no others:")
-	s.run("stage01 run root ls -d /etc /home /proc /root /tmp || true")
+	s.run("stage01 run root ls -d /etc /proc /root /tmp")
+	s.refused("stage01 run root ls /home")
 	s.run("stage01 run root cat /etc/passwd")
 	s.run("stage01 run root id -un")
 }
@@ -95,9 +99,6 @@ func (s *stage) attack() {
 	s.refused("stage01 run root cat ../secret")
 	s.refused(`stage01 run root cat "$PWD/secret"`)
 }
-
-// refused runs a command line that must fail.
-func (s *stage) refused(line string) { s.RunRefused(line, s.command(line)) }
 
 // stillShared shows what has nothing to do with file names.
 func (s *stage) stillShared() {
@@ -140,7 +141,11 @@ func (s *stage) kill() {
 		s.Fail(sleep.Process.Kill())
 	}
 	s.Say("$ wait $pid")
-	s.Show(sleep.Wait().Error())
+	if err := sleep.Wait(); err != nil {
+		s.Show(err.Error())
+	} else {
+		s.Fail(errors.New("sleep was to be ended, and was not"))
+	}
 }
 
 func (s *stage) breakOut() {

@@ -14,16 +14,12 @@
 package main
 
 import (
-	"errors"
 	"os"
 	"strings"
-
-	"golang.org/x/sys/unix"
 
 	"skiff.example/stage01-chroot/hint"
 	"skiff.example/stage01-chroot/plan"
 	"skiff.example/stage01-chroot/rootfs"
-	"skiff.example/stage01-chroot/rootfs/inroot"
 )
 
 // environment is what programs in the new root start with: nothing of the
@@ -34,7 +30,7 @@ var environment = []string{"PATH=" + strings.Join(rootfs.DefaultPath, ":"), "HOM
 // order to become the program argv in the root file system at root. chroot(2)
 // leaves the working directory where it is, outside; chdir(2) brings it in.
 func container(root string, argv []string) (*plan.Plan, error) {
-	program, err := find(root, argv[0])
+	program, err := rootfs.Find(root, argv[0])
 	if err != nil {
 		return nil, err
 	}
@@ -44,29 +40,6 @@ func container(root string, argv []string) (*plan.Plan, error) {
 	p.Section(1, "the program")
 	p.Add(plan.Execve(program, argv, environment))
 	return p, nil
-}
-
-// find looks a command without a slash up in the directories of the new root,
-// as execvp(3) does. The host's own PATH would find the host's programs.
-func find(root, command string) (string, error) {
-	if strings.Contains(command, "/") {
-		return command, nil
-	}
-	tree, err := inroot.Open(root)
-	if err != nil {
-		return "", rootfs.Check(root, command) // which knows what to advise
-	}
-	defer tree.Close()
-	for _, dir := range rootfs.DefaultPath {
-		file, err := tree.Lookup(dir+"/"+command, unix.O_PATH)
-		if err == nil {
-			return dir + "/" + command, file.Close()
-		}
-		if !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENOTDIR) {
-			return "", err
-		}
-	}
-	return "", rootfs.Check(root, command)
 }
 
 // run carries the plan out, in this very process: when all is well it does

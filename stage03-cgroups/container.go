@@ -63,11 +63,13 @@ func execute(argv []string) []plan.Step {
 		return []plan.Step{plan.Execve(argv[0], argv, env)}
 	}
 	var tries []plan.Step
-	for _, dir := range rootfs.DefaultPath {
-		tries = append(tries, plan.Execve(dir+"/"+argv[0], argv, env).Doing("execute %q", argv[0]).
-			Accept(unix.ENOENT, unix.ENOTDIR, unix.EACCES))
+	for i, dir := range rootfs.DefaultPath {
+		try := plan.Execve(dir+"/"+argv[0], argv, env).Doing("execute %q", argv[0]).
+			Hint(unix.ENOENT, "no directory of "+env[0]+" has it")
+		if i < len(rootfs.DefaultPath)-1 {
+			try = try.Accept(unix.ENOENT, unix.ENOTDIR, unix.EACCES)
+		}
+		tries = append(tries, try)
 	}
-	last := len(tries) - 1
-	tries[last] = tries[last].Accept()
 	return tries
 }

@@ -72,7 +72,6 @@ type machine struct {
 
 func newMachine(t *testing.T) *machine {
 	t.Helper()
-	testkit.HostUnchanged(t)
 	address, stop, err := registry.Serve(context.Background(), "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -136,6 +135,7 @@ func (m *machine) probeImage(config ocispec.ImageConfig) string {
 }
 
 func TestTheConfigurationOfTheImageIsUsed(t *testing.T) {
+	testkit.HostUnchanged(t)
 	m := newMachine(t)
 	ref := m.probeImage(ocispec.ImageConfig{
 		Entrypoint: []string{"probe"}, Cmd: []string{"cwd"}, Env: []string{"PATH=/nowhere:/", "COLOR=green"}, WorkingDir: "/work",
@@ -149,12 +149,14 @@ func TestTheConfigurationOfTheImageIsUsed(t *testing.T) {
 }
 
 func TestWhatAContainerSees(t *testing.T) {
+	testkit.HostUnchanged(t)
 	m := newMachine(t)
 	ref := m.probeImage(ocispec.ImageConfig{Entrypoint: []string{"/probe"}})
 	testkit.Golden(t, m.run("run", ref, "hostname", "process", "cwd", "root", "processes", "descriptors", "network"), "probe.golden")
 }
 
 func TestAnImageThatCannotRun(t *testing.T) {
+	testkit.HostUnchanged(t)
 	m := newMachine(t)
 	for name, c := range map[string]struct {
 		config ocispec.ImageConfig
@@ -179,6 +181,7 @@ func TestAnImageThatCannotRun(t *testing.T) {
 }
 
 func TestTheExitStatusIsTheProgrammes(t *testing.T) {
+	testkit.HostUnchanged(t)
 	m := newMachine(t)
 	m.run("pull", m.ref)
 	for script, want := range map[string]int{"exit 7": 7, "kill -s KILL $$; exit 3": 3} { // the kernel keeps pid 1 from killing itself
@@ -189,40 +192,52 @@ func TestTheExitStatusIsTheProgrammes(t *testing.T) {
 	}
 }
 
-// Ctrl-C and kill -9: the first leaves nothing, the second what the next run
-// takes away.
 func TestARunThatIsInterruptedLeavesNothing(t *testing.T) {
+	testkit.HostUnchanged(t)
 	m := newMachine(t)
 	m.run("pull", m.ref)
-	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGKILL} {
-		cmd := m.command("run", m.ref, "sh", "-c", "echo ready; read forever")
-		stdin, err := cmd.StdinPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		stdout, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := stdout.Read(make([]byte, 1)); err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Process.Signal(signal); err != nil {
-			t.Fatal(err)
-		}
-		ended := time.AfterFunc(10*time.Second, func() { stdin.Close() })
-		if err := cmd.Wait(); err == nil {
-			t.Errorf("%v: the run went well", signal)
-		}
-		if !ended.Stop() {
-			t.Errorf("%v did not end the container", signal)
-		}
-		if signal == syscall.SIGKILL {
-			m.run("run", m.ref, "sh", "-c", ":")
-		}
+	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		m.interrupt(signal)
 		empty(t, filepath.Join(m.root, "containers"))
+	}
+}
+
+// The container ends with its parent; its folder is left to the next run.
+func TestTheNextRunTakesAwayWhatAKilledOneHasLeft(t *testing.T) {
+	testkit.HostUnchangedAsInit(t) // nobody waits for the container
+	m := newMachine(t)
+	m.run("pull", m.ref)
+	m.interrupt(syscall.SIGKILL)
+	m.run("run", m.ref, "sh", "-c", ":")
+	empty(t, filepath.Join(m.root, "containers"))
+}
+
+// interrupt starts a container and sends the signal to the run.
+func (m *machine) interrupt(signal syscall.Signal) {
+	m.Helper()
+	cmd := m.command("run", m.ref, "sh", "-c", "echo ready; read forever")
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		m.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		m.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		m.Fatal(err)
+	}
+	if _, err := stdout.Read(make([]byte, 1)); err != nil {
+		m.Fatal(err)
+	}
+	if err := cmd.Process.Signal(signal); err != nil {
+		m.Fatal(err)
+	}
+	late := time.AfterFunc(10*time.Second, func() { stdin.Close() })
+	if err := cmd.Wait(); err == nil {
+		m.Errorf("%v: the run went well", signal)
+	}
+	if !late.Stop() {
+		m.Errorf("%v did not end the container", signal)
 	}
 }

@@ -9,13 +9,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
 	"runtime"
-	"strconv"
-	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -28,6 +24,8 @@ import (
 	"skiff.example/stage02-namespaces/mount"
 	"skiff.example/stage03-cgroups/journal"
 	"skiff.example/stage04-overlay/overlay"
+	"skiff.example/stage05-images/execvp"
+	"skiff.example/stage05-images/journals"
 )
 
 // chapter is the chapter of workshop.md that explains these steps.
@@ -58,11 +56,16 @@ func run(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	j, dir, err := newContainer(filepath.Join(root, "containers"))
+	containers := filepath.Join(root, "containers")
+	j, id, err := journals.Begin(containers, journal.Files())
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, j.Undo(journal.Files())) }()
+	dir := filepath.Join(containers, id)
+	if err := j.Record("remove-all", dir); err != nil {
+		return err
+	}
 	stack, err := overlay.Prepare(dir, img.Layers)
 	if err != nil {
 		return err
@@ -76,45 +79,6 @@ func run(c *cli.Context) (err error) {
 		return err
 	}
 	return wait(c.Context, p)
-}
-
-// newContainer removes what killed runs have left, opens a journal, and
-// names the folder of a new container in it. The name is our pid.
-func newContainer(dir string) (j *journal.Journal, container string, err error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, "", err
-	}
-	if err := sweep(dir); err != nil {
-		return nil, "", err
-	}
-	container = filepath.Join(dir, strconv.Itoa(os.Getpid()))
-	if j, err = journal.Open(container + ".journal"); err != nil {
-		return nil, "", err
-	}
-	return j, container, j.Record("remove-all", container)
-}
-
-// sweep undoes the journals whose process is gone. That its pid belongs to
-// somebody else by now only puts that off.
-func sweep(dir string) error {
-	journals, err := filepath.Glob(filepath.Join(dir, "*.journal"))
-	if err != nil {
-		return err
-	}
-	for _, name := range journals {
-		pid := strings.TrimSuffix(filepath.Base(name), ".journal")
-		if _, err := os.Stat("/proc/" + pid); !errors.Is(err, fs.ErrNotExist) && pid != strconv.Itoa(os.Getpid()) {
-			continue
-		}
-		j, err := journal.Open(name)
-		if err != nil {
-			return err
-		}
-		if err := j.Undo(journal.Files()); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // containerPlan is what the container's first process does to itself: stack the
@@ -156,9 +120,6 @@ var mounts = []specs.Mount{
 	{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev", "ro"}},
 }
 
-// defaultPath is where a program is looked for when the image has no PATH.
-const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
 // program adds the steps that do what the image's configuration asks for.
 // The command line is its Entrypoint, then args or, without any, its Cmd.
 func program(p *plan.Plan, config ocispec.ImageConfig, args []string) error {
@@ -190,32 +151,12 @@ func program(p *plan.Plan, config ocispec.ImageConfig, args []string) error {
 		plan.Fchdir(cwd).Doing("change directory to %q", dir),
 		plan.CloseOnExec(3), plan.SetSignalMask(0),
 	)
-	execute(p, args, config.Env)
+	steps := execvp.Steps(args, config.Env)
+	if len(steps) == 0 {
+		return fmt.Errorf("find %q: the image's PATH has no absolute directory", args[0])
+	}
+	p.Add(steps...)
 	return nil
-}
-
-// execute adds the steps that try each directory of the image's PATH in turn,
-// as execvp(3) does. Only inside the container it is known which one has it.
-func execute(p *plan.Plan, args, env []string) {
-	if strings.Contains(args[0], "/") {
-		p.Add(plan.Execve(args[0], args, env))
-		return
-	}
-	search := defaultPath
-	for _, e := range env {
-		if value, ok := strings.CutPrefix(e, "PATH="); ok {
-			search = value
-		}
-	}
-	dirs := strings.Split(search, ":")
-	for i, dir := range dirs {
-		step := plan.Execve(path.Join("/", dir, args[0]), args, env).Doing("execute %q", args[0]).
-			Hint(unix.ENOENT, "no directory of the image's PATH has it: "+search)
-		if i < len(dirs)-1 {
-			step = step.Accept(unix.ENOENT, unix.ENOTDIR, unix.EACCES)
-		}
-		p.Add(step)
-	}
 }
 
 // wait starts the container and waits for its end, which the end of ctx
@@ -257,7 +198,7 @@ func printPlan(c *cli.Context) error {
 		Upper: dir + "/upper", Work: dir + "/work",
 	}
 	p, err := containerPlan(layers, dir+"/rootfs", ocispec.ImageConfig{
-		Cmd: []string{"/bin/sh"}, Env: []string{"PATH=" + defaultPath},
+		Cmd: []string{"/bin/sh"}, Env: []string{"PATH=" + execvp.DefaultPath},
 	}, c.Args().Slice())
 	if err != nil {
 		return err

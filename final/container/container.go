@@ -109,14 +109,14 @@ func (c *Container) assemble(begin func(*Container) (beginning, error)) (err err
 	if _, err := os.Stat(c.config.Spec.Root.Path); err != nil {
 		return fmt.Errorf("root file system %q: %w", c.config.Spec.Root.Path, errors.Unwrap(err))
 	}
-	if err := c.makeCgroup(); err != nil {
+	if err := c.chooseCgroup(); err != nil {
 		return err
 	}
 	return c.launch(stack, begin)
 }
 
-// makeCgroup makes the container's cgroup and sets its limits.
-func (c *Container) makeCgroup() error {
+// chooseCgroup decides where the container's cgroup will be.
+func (c *Container) chooseCgroup() error {
 	hierarchies, err := cgroup.Detect()
 	if err != nil {
 		return err
@@ -125,13 +125,20 @@ func (c *Container) makeCgroup() error {
 	if path == "" {
 		path = "/skiff-" + c.config.ID
 	}
-	if c.cgroup, err = hierarchies.New(path); err != nil {
-		return err
-	}
+	c.cgroup, err = hierarchies.New(path)
+	return err
+}
+
+// makeCgroup makes the container's cgroup, sets its limits and puts the
+// process into it.
+func (c *Container) makeCgroup() error {
 	if err := c.cgroup.Create(c.journal); err != nil {
 		return err
 	}
-	return c.cgroup.Set(withDefaultDevices(c.config.Spec.Linux.Resources))
+	if err := c.cgroup.Set(withDefaultDevices(c.config.Spec.Linux.Resources)); err != nil {
+		return err
+	}
+	return c.cgroup.Add(c.process.Pid)
 }
 
 // withDefaultDevices adds to the rules of the configuration, which usually
@@ -177,10 +184,15 @@ func (c *Container) launch(stack *overlay.Stack, begin func(*Container) (beginni
 	if c.process, err = launch.Start(c.plan, options); err != nil {
 		return err
 	}
-	if err := errors.Join(c.attend(set), gate.Open()); err != nil {
+	if err := c.attend(set); err != nil {
+		// A process that has failed cannot be attended to; then its reason
+		// is the one to tell.
+		if failed := c.process.Failure(); failed != nil {
+			return failed
+		}
 		return err
 	}
-	return c.terminal.handedOver()
+	return errors.Join(gate.Open(), c.terminal.handedOver())
 }
 
 // makePlan computes the plan and passes its warnings on.
@@ -200,8 +212,8 @@ func (c *Container) makePlan(set *namespace.Set, gate *launch.Gate, stack *overl
 	return nil
 }
 
-// attend does what only the parent can do for the process that waits at the
-// gate, and writes the state down.
+// attend does what only the parent can do for the process, which waits at the
+// gate for it, and writes the state down.
 func (c *Container) attend(set *namespace.Set) error {
 	pid, linux := c.process.Pid, c.config.Spec.Linux
 	if set.New(unix.CLONE_NEWUSER) {
@@ -209,7 +221,7 @@ func (c *Container) attend(set *namespace.Set) error {
 			return err
 		}
 	}
-	if err := c.cgroup.Add(pid); err != nil {
+	if err := c.makeCgroup(); err != nil {
 		return err
 	}
 	if score := c.config.Spec.Process.OOMScoreAdj; score != nil {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -110,13 +109,15 @@ func (c *Container) release() error {
 // sendTerminal sends a terminal's master over the unix socket at path:
 // SCM_RIGHTS in unix(7). The message is the terminal's name, as in runc.
 func sendTerminal(path string, master *os.File) error {
-	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("connect to console socket: %w", err)
 	}
-	defer conn.Close()
-	_, _, err = conn.WriteMsgUnix([]byte(master.Name()), unix.UnixRights(int(master.Fd())), nil)
-	if err != nil {
+	defer unix.Close(fd)
+	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: path}); err != nil {
+		return fmt.Errorf("connect to console socket %q: %w", path, err)
+	}
+	if err := unix.Sendmsg(fd, []byte(master.Name()), unix.UnixRights(int(master.Fd())), nil, 0); err != nil {
 		return fmt.Errorf("send the terminal to %q: %w", path, err)
 	}
 	return nil

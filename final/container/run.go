@@ -21,7 +21,7 @@ import (
 // plan and its timings before they are gone.
 func (r *Runtime) Run(config Config, observe func(*plan.Plan, []launch.Timing)) (status int, err error) {
 	signals := make(chan os.Signal, 16)
-	signal.Notify(signals)
+	signal.Notify(signals, forwarded...)
 	defer signal.Stop(signals)
 	c, err := r.make(config, true, func(*Container) (beginning, error) { return beginning{}, nil })
 	if err != nil {
@@ -57,6 +57,13 @@ func (c *Container) connectTerminal() (wait func() error, err error) {
 	return connect(c.terminal.master)
 }
 
+// forwarded are the signals that are passed on to the container: those that
+// people and service managers send. All others are for this process: its
+// children, its timers, its terminal, the Go scheduler's.
+var forwarded = []os.Signal{
+	unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGCONT, unix.SIGTSTP,
+}
+
 // forward passes the signals that this process gets on to the container.
 func (c *Container) forward(signals <-chan os.Signal, ended <-chan struct{}) {
 	for {
@@ -64,12 +71,7 @@ func (c *Container) forward(signals <-chan os.Signal, ended <-chan struct{}) {
 		case <-ended:
 			return
 		case s := <-signals:
-			number := s.(syscall.Signal)
-			switch number {
-			case unix.SIGCHLD, unix.SIGURG, unix.SIGPIPE, unix.SIGWINCH:
-				continue // ours: a child, the Go scheduler, our output, our terminal
-			}
-			c.deliver(number)
+			c.deliver(s.(syscall.Signal))
 		}
 	}
 }

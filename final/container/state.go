@@ -123,7 +123,7 @@ func makeFolder(root, id string) (dir string, held *os.File, err error) {
 		return "", nil, err
 	}
 	if err := os.MkdirAll(root, 0o700); err != nil {
-		return "", nil, hint.Add(fmt.Errorf("make state folder: %w", err), "choose another state folder with --root, or run as root")
+		return "", nil, hint.Add(fmt.Errorf("make state folder: %w", err), "the state folder must be writable: choose another one, or run as root")
 	}
 	// Between mkdir and lock the folder looks like one that a killed process
 	// has left; the lock of the folder above keeps Collect away.
@@ -139,7 +139,7 @@ func makeFolder(root, id string) (dir string, held *os.File, err error) {
 		return "", nil, hint.Add(fmt.Errorf("container %q: the id is already in use", id),
 			"choose another id, or delete that container first")
 	case err != nil:
-		return "", nil, hint.Add(fmt.Errorf("make state folder: %w", err), "the state folder must be writable; choose another one with --root")
+		return "", nil, hint.Add(fmt.Errorf("make state folder: %w", err), "the state folder must be writable: choose another one, or run as root")
 	}
 	held, err = flock(dir, unix.LOCK_EX|unix.LOCK_NB)
 	return dir, held, err

@@ -37,7 +37,7 @@ func mountCgroups(root *mount.Root, m specs.Mount, groups map[string]string) err
 		return errors.New("mount cgroup: the container has no cgroups")
 	}
 	bind := func(destination, source string) error {
-		return root.Mount(specs.Mount{
+		return root.BindFolder(specs.Mount{
 			Destination: destination, Type: "bind", Source: source,
 			Options: append([]string{"bind"}, m.Options...),
 		})

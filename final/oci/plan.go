@@ -25,7 +25,8 @@ type Container struct {
 	Namespaces *namespace.Set
 
 	// Prepared are the steps that wait until the parent has done its part:
-	// id maps, cgroup, network.
+	// id maps, cgroup, network. They come as late as they can, so that parent
+	// and child work at the same time.
 	Prepared []plan.Step
 	// Begin are the steps that wait for the word to start the program.
 	Begin []plan.Step
@@ -40,6 +41,8 @@ type Container struct {
 	Terminal *Terminal
 	// KeepDescriptors is how many descriptors from 3 on the program inherits.
 	KeepDescriptors int
+
+	waited bool // the steps of Prepared are in the plan
 }
 
 // A Terminal is a pseudoterminal that the parent has made in a devpts file
@@ -54,13 +57,11 @@ type Terminal struct {
 func (c *Container) Plan() (p *plan.Plan, warnings []string, err error) {
 	p = &plan.Plan{}
 	c.Namespaces.Steps(p)
-	p.Section(chapter, "wait for the parent")
-	p.Add(c.Prepared...)
 	if c.Namespaces.Has(unix.CLONE_NEWUSER) {
+		c.waitForParent(p) // before its ids are mapped, the process is nobody
 		p.Section(2, "root of its own user namespace")
 		p.Add(plan.Setresgid(0), plan.Setresuid(0))
 	}
-	c.Namespaces.LateSteps(p)
 	p.Section(2, "a session and a network of its own")
 	p.Add(plan.Setsid())
 	if c.Namespaces.New(unix.CLONE_NEWNET) {
@@ -71,6 +72,18 @@ func (c *Container) Plan() (p *plan.Plan, warnings []string, err error) {
 	}
 	warnings, err = c.process(p)
 	return p, warnings, err
+}
+
+// waitForParent adds the steps that wait, the first time, and then those that
+// need the process to be in its cgroup.
+func (c *Container) waitForParent(p *plan.Plan) {
+	if c.waited {
+		return
+	}
+	c.waited = true
+	p.Section(chapter, "wait for the parent")
+	p.Add(c.Prepared...)
+	c.Namespaces.LateSteps(p)
 }
 
 // fileSystem adds the steps that make the container's root, all that is
@@ -93,10 +106,11 @@ func (c *Container) fileSystem(p *plan.Plan) error {
 	p.Section(2, "files get the mode that they ask for")
 	p.Add(plan.Umask(0))
 	for _, m := range c.Spec.Mounts {
-		if err := c.mount(root, m); err != nil {
+		if err := c.mount(p, root, m); err != nil {
 			return err
 		}
 	}
+	c.waitForParent(p)
 	if err := c.devices(p, root); err != nil {
 		return err
 	}
@@ -118,9 +132,10 @@ func (c *Container) fileSystem(p *plan.Plan) error {
 
 // mount adds the steps for one mount. Two are not mounts like others: the
 // cgroup tree, which is put together, and the devpts that the parent has made.
-func (c *Container) mount(root *mount.Root, m specs.Mount) error {
+func (c *Container) mount(p *plan.Plan, root *mount.Root, m specs.Mount) error {
 	switch {
 	case m.Type == "cgroup" || m.Type == "cgroup2":
+		c.waitForParent(p) // its groups are made meanwhile
 		return mountCgroups(root, m, c.Cgroups)
 	case m.Type == "devpts" && c.Terminal != nil:
 		root.Attach(c.Terminal.Devpts, m)
@@ -164,6 +179,8 @@ func (c *Container) process(p *plan.Plan) (warnings []string, err error) {
 		p.Add(plan.Setdomainname(s.Domainname))
 	}
 	program := findProgram(p, s.Process)
+	p.Section(chapter, "the working directory")
+	p.Add(changeDirectory(p, s.Process.Cwd)...)
 	p.Section(chapter, "wait for start")
 	p.Add(c.Begin...)
 	if c.Terminal != nil {
@@ -173,9 +190,8 @@ func (c *Container) process(p *plan.Plan) (warnings []string, err error) {
 		}
 		p.Add(plan.ControllingTerminal(plan.Descriptor{Number: 0}))
 	}
-	p.Section(chapter, "directory and umask")
+	p.Section(chapter, "files get the mode that the configuration says")
 	p.Add(plan.Umask(umaskOf(s.Process.User)))
-	p.Add(changeDirectory(p, s.Process.Cwd)...)
 	warnings, err = security.Steps(p, s.Process)
 	if err != nil {
 		return nil, err

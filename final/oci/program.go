@@ -30,7 +30,8 @@ func findProgram(p *plan.Plan, process *specs.Process) []plan.Step {
 			name = path.Join(process.Cwd, name)
 		}
 		p.Add(plan.Faccessat2(plan.CWD, name).Doing("execute %q", name).
-			Hint(unix.ENOENT, "the container has no such file"))
+			Hint(unix.ENOENT, "the container has no such file").
+			Hint(unix.EACCES, "the file has no execute permission, or its mount is noexec"))
 		return []plan.Step{plan.Execve(name, process.Args, process.Env)}
 	}
 	found := p.Register("program")

@@ -3,7 +3,6 @@ package oci
 import (
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -13,9 +12,20 @@ import (
 	"skiff.example/stage02-namespaces/namespace"
 )
 
-// sysctlName is what a name may be: words and numbers between dots. Anything
-// else (CVE-2022-0811 smuggled a second one in with "+") is refused.
-var sysctlName = regexp.MustCompile(`^[a-z0-9_-]+([./][A-Za-z0-9_-]+)+$`)
+// isSysctlName tells whether a name is words of letters, digits, "_" and "-"
+// between dots or slashes. Anything else (CVE-2022-0811 smuggled a second one
+// in with "+") is refused.
+func isSysctlName(name string) bool {
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
+	words := strings.FieldsFunc(name, func(r rune) bool { return r == '.' || r == '/' })
+	for _, w := range words {
+		if strings.Trim(w, letters) != "" {
+			return false
+		}
+	}
+	// As many words as separators allow: none is empty, and so none is "..".
+	return len(words) > 1 && len(words) == strings.Count(name, ".")+strings.Count(name, "/")+1
+}
 
 // ownedBy maps the beginning of a sysctl's name to the namespace that it
 // belongs to: namespaces(7), ipc_namespaces(7). All others are the host's.
@@ -35,7 +45,7 @@ var ownedBy = []struct {
 func sysctls(p *plan.Plan, root plan.FD, values map[string]string, set *namespace.Set) error {
 	p.Section(chapter, "kernel parameters")
 	for _, name := range slices.Sorted(maps.Keys(values)) {
-		if !sysctlName.MatchString(name) {
+		if !isSysctlName(name) {
 			return fmt.Errorf("linux.sysctl: %q is not the name of a kernel parameter", name)
 		}
 		if !owned(name, set) {

@@ -80,7 +80,7 @@ func unsupported(s *specs.Spec) error {
 		{"process.execCPUAffinity", p.ExecCPUAffinity != nil},
 	} {
 		if field.used {
-			return hint.Add(fmt.Errorf("%s is not supported", field.name), "remove it from config.json if the container can do without")
+			return hint.Add(fmt.Errorf("%s: not supported", field.name), "remove it from config.json if the container can do without")
 		}
 	}
 	return nil

@@ -29,34 +29,54 @@ type Arg interface {
 // The default prints the name; the strace test prints the number.
 type Namer func(name string) string
 
-// memory collects what the words of a program point to. Go's garbage
-// collector does not move what is on the heap, so an address stays right for
-// as long as something refers to the object: the program's Memory does.
-type memory struct{ kept []any }
-
-// keep copies v to the heap, for as long as the program lives, and returns
-// its address.
-func keep[T any](m *memory, v T) uintptr {
-	p := new(T)
-	*p = v
-	m.kept = append(m.kept, p)
-	// Safety: p is kept alive by the program, and heap objects do not move.
-	return uintptr(unsafe.Pointer(p))
+// memory holds what the words of a program point to, in a few large chunks: a
+// container's plan has hundreds of small things. Go's garbage collector does
+// not move what is on the heap, so an address stays right for as long as
+// something refers to the chunk: the program's Memory does.
+type memory struct {
+	chunks [][]uint64
+	free   []uint64 // the rest of the last chunk
 }
 
-// keepSlice is keep for the array behind v; an empty one is NULL.
+// chunkWords is the size of a chunk, in words of 8 bytes.
+const chunkWords = 1024
+
+// take returns zeroed memory for at least size bytes, aligned for anything
+// that the kernel reads.
+func (m *memory) take(size int) unsafe.Pointer {
+	words := (size + 7) / 8
+	if words > len(m.free) {
+		m.free = make([]uint64, max(words, chunkWords))
+		m.chunks = append(m.chunks, m.free)
+	}
+	// Safety: the chunk is kept alive by the program, and heap objects do
+	// not move.
+	taken := unsafe.Pointer(unsafe.SliceData(m.free))
+	m.free = m.free[words:]
+	return taken
+}
+
+// keep copies v, which holds no pointers, for as long as the program lives,
+// and returns its address.
+func keep[T any](m *memory, v T) uintptr { return keepSlice(m, []T{v}) }
+
+// keepSlice is keep for the elements of v; an empty one is NULL.
 func keepSlice[T any](m *memory, v []T) uintptr {
 	if len(v) == 0 {
 		return 0
 	}
-	m.kept = append(m.kept, v)
-	// Safety: as in keep.
-	return uintptr(unsafe.Pointer(unsafe.SliceData(v)))
+	at := m.take(len(v) * int(unsafe.Sizeof(v[0])))
+	// Safety: take has made room for as many.
+	copy(unsafe.Slice((*T)(at), len(v)), v)
+	return uintptr(at)
 }
 
 // keepString copies s and its terminating NUL.
 func keepString(m *memory, s string) uintptr {
-	return keepSlice(m, append([]byte(s), 0))
+	at := m.take(len(s) + 1)
+	// Safety: as in keepSlice.
+	copy(unsafe.Slice((*byte)(at), len(s)), s)
+	return uintptr(at)
 }
 
 // An FD is a file descriptor: a Register that holds one, or a Descriptor.
@@ -173,13 +193,17 @@ func (s stringsArg) word(m *memory) uintptr {
 	return keepSlice(m, addresses)
 }
 
-// structArg is the address of a structure, with its text ready made.
+// structArg is the address of a structure. Its text is made when it is asked
+// for: most plans are run and never printed.
 type structArg[T any] struct {
-	shown string
+	show  func() string
 	value T
 }
 
-func (s structArg[T]) text(Namer) string      { return s.shown }
+// fixed is the text of a structure that needs no making.
+func fixed(text string) func() string { return func() string { return text } }
+
+func (s structArg[T]) text(Namer) string      { return s.show() }
 func (s structArg[T]) word(m *memory) uintptr { return keep(m, s.value) }
 
 // listArg is the address of an array, with its text ready made.
@@ -199,7 +223,7 @@ type bufferArg struct {
 }
 
 func (b bufferArg) text(Namer) string      { return b.shown }
-func (b bufferArg) word(m *memory) uintptr { return keepSlice(m, make([]byte, b.size)) }
+func (b bufferArg) word(m *memory) uintptr { return uintptr(m.take(b.size)) }
 
 // quote writes s as strace does: printable ASCII as it is, the C escapes,
 // and everything else in the shortest octal that is not misread.

@@ -41,11 +41,13 @@ func Capset(c Capabilities) Step {
 		{Effective: uint32(c.Effective), Permitted: uint32(c.Permitted), Inheritable: uint32(c.Inheritable)},
 		{Effective: uint32(c.Effective >> 32), Permitted: uint32(c.Permitted >> 32), Inheritable: uint32(c.Inheritable >> 32)},
 	}
-	shown := fmt.Sprintf("{effective=%s, permitted=%s, inheritable=%s}",
-		capabilityText(c.Effective), capabilityText(c.Permitted), capabilityText(c.Inheritable))
+	show := func() string {
+		return fmt.Sprintf("{effective=%s, permitted=%s, inheritable=%s}",
+			capabilityText(c.Effective), capabilityText(c.Permitted), capabilityText(c.Inheritable))
+	}
 	return call("capset", unix.SYS_CAPSET, []Arg{
-		structArg[unix.CapUserHeader]{"{version=_LINUX_CAPABILITY_VERSION_3, pid=0}", header},
-		structArg[[2]unix.CapUserData]{shown, data},
+		structArg[unix.CapUserHeader]{fixed("{version=_LINUX_CAPABILITY_VERSION_3, pid=0}"), header},
+		structArg[[2]unix.CapUserData]{show, data},
 	}, "set capabilities")
 }
 

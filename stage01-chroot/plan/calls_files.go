@@ -30,13 +30,15 @@ func Chroot(path string) Step {
 // Openat2 opens path below dir; how.Resolve says which links may be
 // followed: openat2(2).
 func Openat2(dir FD, path string, how unix.OpenHow) Step {
-	shown := "{flags=" + openText(how.Flags)
-	if how.Flags&unix.O_CREAT != 0 {
-		shown += ", mode=" + modeArg(how.Mode).text(nil)
+	show := func() string {
+		mode := ""
+		if how.Flags&unix.O_CREAT != 0 {
+			mode = ", mode=" + modeArg(how.Mode).text(nil)
+		}
+		return "{flags=" + openText(how.Flags) + mode + ", resolve=" + resolveFlags.text(how.Resolve) + "}"
 	}
-	shown += ", resolve=" + resolveFlags.text(how.Resolve) + "}"
 	return call("openat2", unix.SYS_OPENAT2, []Arg{
-		dir, stringArg(path), structArg[unix.OpenHow]{shown, how}, intArg(unix.SizeofOpenHow),
+		dir, stringArg(path), structArg[unix.OpenHow]{show, how}, intArg(unix.SizeofOpenHow),
 	}, "open %q", path)
 }
 
@@ -55,10 +57,18 @@ func Mknodat(dir FD, path string, mode uint32, dev uint64) Step {
 	kind := symbolArg{types[mode&unix.S_IFMT] + "|" + modeArg(mode&^unix.S_IFMT).text(nil), uintptr(mode)}
 	args := []Arg{dir, stringArg(path), kind}
 	if mode&unix.S_IFMT == unix.S_IFCHR || mode&unix.S_IFMT == unix.S_IFBLK {
-		shown := fmt.Sprintf("makedev(%#x, %#x)", unix.Major(dev), unix.Minor(dev))
+		shown := fmt.Sprintf("makedev(%s, %s)", hexText(unix.Major(dev)), hexText(unix.Minor(dev)))
 		args = append(args, symbolArg{shown, uintptr(dev)})
 	}
 	return call("mknodat", unix.SYS_MKNODAT, args, "make node %q", path)
+}
+
+// hexText is %#x of C, which writes no 0x before a zero.
+func hexText(n uint32) string {
+	if n == 0 {
+		return "0"
+	}
+	return fmt.Sprintf("%#x", n)
 }
 
 // Symlinkat makes a symbolic link at path that holds target: symlinkat(2).

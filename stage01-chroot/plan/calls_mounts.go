@@ -110,12 +110,14 @@ func MoveMount(from, to FD) Step {
 // is open on, and with AT_RECURSIVE in flags of all below it:
 // mount_setattr(2). Other than a remount it leaves the rest as it is.
 func MountSetattr(fd FD, flags uint, attr unix.MountAttr) Step {
-	shown := fmt.Sprintf("{attr_set=%s, attr_clr=%s, propagation=%s, userns_fd=%d}",
-		mountAttributes.text(attr.Attr_set), clearText(attr.Attr_clr),
-		mountFlags.text(attr.Propagation), attr.Userns_fd)
+	show := func() string {
+		return fmt.Sprintf("{attr_set=%s, attr_clr=%s, propagation=%s, userns_fd=%d}",
+			mountAttributes.text(attr.Attr_set), clearText(attr.Attr_clr),
+			mountFlags.text(attr.Propagation), attr.Userns_fd)
+	}
 	return call("mount_setattr", unix.SYS_MOUNT_SETATTR, []Arg{
 		fd, stringArg(""), flagsArg{atFlags, uint64(flags | unix.AT_EMPTY_PATH)},
-		structArg[unix.MountAttr]{shown, attr}, intArg(unix.MOUNT_ATTR_SIZE_VER0),
+		structArg[unix.MountAttr]{show, attr}, intArg(unix.MOUNT_ATTR_SIZE_VER0),
 	}, "change mount attributes")
 }
 

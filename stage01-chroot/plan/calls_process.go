@@ -69,9 +69,11 @@ func Prlimit(resource int, limit unix.Rlimit) Step {
 	if resource >= 0 && resource < len(rlimitNames) {
 		name = rlimitNames[resource]
 	}
-	shown := fmt.Sprintf("{rlim_cur=%s, rlim_max=%s}", rlimitText(limit.Cur), rlimitText(limit.Max))
+	show := func() string {
+		return fmt.Sprintf("{rlim_cur=%s, rlim_max=%s}", rlimitText(limit.Cur), rlimitText(limit.Max))
+	}
 	return call("prlimit64", unix.SYS_PRLIMIT64, []Arg{
-		intArg(0), symbolArg{name, uintptr(resource)}, structArg[unix.Rlimit]{shown, limit}, null,
+		intArg(0), symbolArg{name, uintptr(resource)}, structArg[unix.Rlimit]{show, limit}, null,
 	}, "set %s to %s (hard limit %s)", name, rlimitText(limit.Cur), rlimitText(limit.Max))
 }
 
@@ -108,7 +110,7 @@ func SetSignalMask(mask uint64) Step {
 	const kernelMaskSize = 8
 	return call("rt_sigprocmask", unix.SYS_RT_SIGPROCMASK, []Arg{
 		symbolArg{"SIG_SETMASK", unix.SIG_SETMASK},
-		structArg[uint64]{signalSetText(mask), mask}, null, intArg(kernelMaskSize),
+		structArg[uint64]{func() string { return signalSetText(mask) }, mask}, null, intArg(kernelMaskSize),
 	}, "set signal mask")
 }
 
@@ -163,7 +165,7 @@ func LoopbackUp(p *Plan) []Step {
 		}, "open a socket").Into(socket),
 		call("ioctl", unix.SYS_IOCTL, []Arg{
 			socket, symbolArg{"SIOCSIFFLAGS", unix.SIOCSIFFLAGS},
-			structArg[unix.Ifreq]{`{ifr_name="lo", ifr_flags=IFF_UP|IFF_RUNNING}`, *request},
+			structArg[unix.Ifreq]{fixed(`{ifr_name="lo", ifr_flags=IFF_UP|IFF_RUNNING}`), *request},
 		}, `switch on interface "lo"`),
 		Close(socket),
 	}

@@ -27,11 +27,11 @@ func (p *Plan) Compile() (*machine.Program, error) {
 	for i, s := range p.steps {
 		op, err := s.compile(m)
 		if err != nil {
-			return nil, fmt.Errorf("plan: step %d, %s: %w", i+1, s.doing, err)
+			return nil, fmt.Errorf("plan: step %d, %s: %w", i+1, s.What(), err)
 		}
 		program.Ops[i] = op
 	}
-	program.Memory = m.kept
+	program.Memory = m.chunks
 	return program, nil
 }
 

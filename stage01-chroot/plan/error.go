@@ -27,7 +27,7 @@ func (e *Error) Error() string {
 	if e.Message != "" {
 		reason += ": " + e.Message
 	}
-	return fmt.Sprintf("%s: %s (step %d of %d)", e.Step.doing, reason, e.Index+1, e.Of)
+	return fmt.Sprintf("%s: %s (step %d of %d)", e.Step.What(), reason, e.Index+1, e.Of)
 }
 
 // Unwrap lets errors.Is find the errno.

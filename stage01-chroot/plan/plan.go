@@ -56,7 +56,7 @@ func (p *Plan) Doing(i int) string {
 	if i < 0 || i >= len(p.steps) {
 		return "before the first step"
 	}
-	return p.steps[i].doing
+	return p.steps[i].What()
 }
 
 // EndsAt tells whether the plan is over when step number i has succeeded:

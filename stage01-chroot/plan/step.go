@@ -21,7 +21,7 @@ type Step struct {
 	number uintptr
 	args   []Arg
 
-	doing  string // what an error says was being done
+	doing  func() string // what an error says was being done; made when it is asked for
 	hints  map[syscall.Errno]string
 	into   *Register
 	when   *Register
@@ -37,14 +37,19 @@ type Step struct {
 
 // call makes a step; doing is what an error says, and may be a format.
 func call(name string, number uintptr, args []Arg, doing string, a ...any) Step {
-	return Step{call: name, number: number, args: args, doing: fmt.Sprintf(doing, a...)}
+	return Step{call: name, number: number, args: args, doing: words(doing, a)}
 }
 
 // Call is the name of the system call.
 func (s Step) Call() string { return s.call }
 
 // What says what the step does, as errors say it.
-func (s Step) What() string { return s.doing }
+func (s Step) What() string { return s.doing() }
+
+// words makes a text when it is asked for: most steps never fail.
+func words(format string, a []any) func() string {
+	return func() string { return fmt.Sprintf(format, a...) }
+}
 
 // Result is the register that the step writes, if any.
 func (s Step) Result() (Register, bool) {
@@ -56,7 +61,7 @@ func (s Step) Result() (Register, bool) {
 
 // Doing sets what an error says was being done: `mount "proc" on "/proc"`.
 func (s Step) Doing(format string, a ...any) Step {
-	s.doing = fmt.Sprintf(format, a...)
+	s.doing = words(format, a)
 	return s
 }
 

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 
+	"golang.org/x/sys/unix"
+
 	"skiff.example/stage01-chroot/plan"
 )
 
@@ -24,9 +26,9 @@ type Gate struct{ read, write *os.File }
 
 // NewGate makes a gate.
 func NewGate() (*Gate, error) {
-	r, w, err := os.Pipe()
+	r, w, err := pipe()
 	if err != nil {
-		return nil, fmt.Errorf("make a gate: %w", err)
+		return nil, err
 	}
 	return &Gate{r, w}, nil
 }
@@ -56,4 +58,15 @@ func (g *Gate) Close() error {
 		err = e
 	}
 	return err
+}
+
+// pipe is os.Pipe without Go's poller: both ends block, which the child's
+// read(2) relies on, and which spares a process that lives for some
+// milliseconds an epoll(7) instance and the threads around it.
+func pipe() (r, w *os.File, err error) {
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
+		return nil, nil, fmt.Errorf("make a pipe to the child: %w", err)
+	}
+	return os.NewFile(uintptr(fds[0]), "read end"), os.NewFile(uintptr(fds[1]), "write end"), nil
 }

@@ -87,14 +87,25 @@ func mapPage(steps int, report *os.File) ([]byte, error) {
 // start clones, and where the plan clones once more (to enter a pid
 // namespace) follows it to the process that goes on.
 func (p *Process) start(program *machine.Program, o Options) error {
-	// The child holds the writing end until execve closes it or the child
-	// ends: then reading the other end says "end of file". The lock keeps
-	// children that are started at the same time from holding it, too.
+	if err := p.clone(program, o); err != nil {
+		return err
+	}
+	if p.plan.Splits() {
+		return p.followSplit()
+	}
+	return nil
+}
+
+// clone makes the child, and the pipe that tells when its plan is over: the
+// child holds the writing end until execve closes it or the child ends; then
+// reading the other end says "end of file". The lock keeps children that are
+// born at the same moment from holding it, too.
+func (p *Process) clone(program *machine.Program, o Options) error {
 	syscall.ForkLock.Lock()
 	defer syscall.ForkLock.Unlock()
-	alive, held, err := os.Pipe()
+	alive, held, err := pipe()
 	if err != nil {
-		return fmt.Errorf("make a pipe to the child: %w", err)
+		return err
 	}
 	p.alive = alive
 	defer held.Close()
@@ -108,9 +119,6 @@ func (p *Process) start(program *machine.Program, o Options) error {
 			plan.UsualCause("clone3", errno))
 	}
 	p.Pid, p.pidfd = pid, os.NewFile(uintptr(pidfd), "pidfd")
-	if p.plan.Splits() {
-		return p.followSplit()
-	}
 	return nil
 }
 

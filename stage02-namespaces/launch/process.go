@@ -46,6 +46,10 @@ func (p *Process) Started() error {
 	return p.failure()
 }
 
+// Failure returns the error of the step that has failed, if one has by now.
+// It does not wait.
+func (p *Process) Failure() error { return p.plan.Failure(p.page) }
+
 // failure tells how the plan ended, once it has.
 func (p *Process) failure() error {
 	if err := p.plan.Failure(p.page); err != nil {

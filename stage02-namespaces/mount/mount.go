@@ -95,17 +95,34 @@ func (r *Root) bind(m specs.Mount, o Options) error {
 	if len(o.Data) > 0 {
 		return fmt.Errorf("bind mount %q on %q: unknown option %q", m.Source, m.Destination, o.Data[0])
 	}
+	r.addBind(m, o, !info.IsDir())
+	return nil
+}
+
+// BindFolder adds the steps that show a folder of the host in the root. Other
+// than with Mount the folder need not exist yet, only when the plan runs.
+func (r *Root) BindFolder(m specs.Mount) error {
+	o, err := ParseOptions(m.Options)
+	if err != nil {
+		return fmt.Errorf("mount %q: %w", m.Destination, err)
+	}
+	r.plan.Section(chapter, "mount "+m.Destination)
+	r.addBind(m, o, false)
+	return nil
+}
+
+// addBind adds the steps of a bind mount, of a file or of a folder.
+func (r *Root) addBind(m specs.Mount, o Options, file bool) {
 	flags := uint(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC)
 	if o.Recursive {
 		flags |= unix.AT_RECURSIVE
 	}
-	target, mounted := r.point(m.Destination, !info.IsDir(), resolveFor(m.Type)), r.plan.Register("mounted")
+	target, mounted := r.point(m.Destination, file, resolveFor(m.Type)), r.plan.Register("mounted")
 	r.plan.Add(plan.OpenTree(plan.CWD, m.Source, flags).Into(mounted).
 		Doing("bind mount %q on %q", m.Source, m.Destination))
 	r.setAttributes(mounted, m.Destination, Options{Attributes: o.Attributes, RecursiveAttributes: o.RecursiveAttributes})
 	o.Attributes, o.RecursiveAttributes = Attributes{}, Attributes{}
 	r.attach(mounted, target, m, o)
-	return nil
 }
 
 // attach adds the step that puts a mount in its place, and what can only be

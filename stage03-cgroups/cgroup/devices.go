@@ -5,20 +5,18 @@
 // v1 has a controller (admin-guide/cgroup-v1/devices): a group either allows
 // all devices but its exceptions, or denies all but its exceptions, and each
 // rule is a line for devices.allow or devices.deny. v2 has no files: a BPF
-// program of type BPF_PROG_TYPE_CGROUP_DEVICE decides.
+// program of type BPF_PROG_TYPE_CGROUP_DEVICE decides (devicefilter.go).
 
 package cgroup
 
 import (
-	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
-
-	"skiff.example/stage01-chroot/hint"
 )
 
 // DefaultDevices returns the rules for the devices that every container has,
@@ -98,7 +96,7 @@ func deviceRules(rules []specs.LinuxDeviceCgroup) ([]deviceRule, error) {
 		if r.Minor != nil {
 			d.minor = *r.Minor
 		}
-		if d.major < wildcard || d.minor < wildcard {
+		if d.major < wildcard || d.minor < wildcard || max(d.major, d.minor) > math.MaxUint32 {
 			return nil, invalid("devices: rule %d: number %d:%d", i, d.major, d.minor)
 		}
 		if r.Access == "" || strings.Trim(r.Access, "rwm") != "" {
@@ -166,23 +164,11 @@ func setDevicesV1(dir string, r *specs.LinuxResources) error {
 	return nil
 }
 
-// setDevicesV2 takes rules that restrict nothing, and says of others that they
-// cannot be kept yet: a container must never run with less isolation than its
-// configuration asks for.
-func setDevicesV2(_ string, r *specs.LinuxResources) error {
+// setDevicesV2 replaces the group's device filter by one that keeps the rules.
+func setDevicesV2(dir string, r *specs.LinuxResources) error {
 	rules, err := deviceRules(r.Devices)
 	if err != nil {
 		return err
 	}
-	list := deviceList{allow: true}
-	for _, rule := range rules {
-		if err := list.apply(rule); err != nil {
-			return err
-		}
-	}
-	if list.allow && len(list.exceptions) == 0 {
-		return nil
-	}
-	err = fmt.Errorf("cgroup: devices: %w: the device filter of cgroup v2 is not there yet", errors.ErrUnsupported)
-	return hint.Add(err, "remove linux.resources.devices from config.json, or mount the v1 controller: mount -t cgroup -o devices cgroup /sys/fs/cgroup/devices")
+	return setFilter(dir, rules)
 }

@@ -4,7 +4,6 @@ package cgroup_test
 
 import (
 	"encoding/json"
-	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -27,24 +26,25 @@ func devices(t *testing.T, text string) *specs.LinuxResources {
 const denyAll = `{"allow":false,"access":"rwm"}`
 
 func TestTheDefaultDevicesAndNoOthers(t *testing.T) {
-	testkit.HostUnchanged(t)
-	m := create(t, legacy(t), "devices")
-	r := devices(t, denyAll)
-	r.Devices = append(r.Devices, cgroup.DefaultDevices()...)
-	must(t, m.Set(r))
+	kinds(t, func(t *testing.T, h *cgroup.Hierarchies) {
+		m := create(t, h, "devices")
+		r := devices(t, denyAll)
+		r.Devices = append(r.Devices, cgroup.DefaultDevices()...)
+		must(t, m.Set(r))
 
-	dir := t.TempDir()
-	out := start(t, m, `cd `+dir+`
-		for d in null zero full random urandom; do head -c1 /dev/$d >/dev/null && echo $d; done
-		mknod kmsg c 1 11 && mknod disk b 254 0 && echo mknod
-		cat kmsg; head -c1 disk; head -c1 /dev/kmsg`).rest()
-	lines := strings.Split(out, "\n")
-	if got := strings.Join(lines[:6], " "); got != "null zero full random urandom mknod" {
-		t.Errorf("allowed: %q", got)
-	}
-	if n := strings.Count(out, "Operation not permitted"); n != 3 || len(lines) != 9 {
-		t.Errorf("%d of 3 were refused: %q", n, lines[6:])
-	}
+		dir := t.TempDir()
+		out := start(t, m, `cd `+dir+`
+			for d in null zero full random urandom; do head -c1 /dev/$d >/dev/null && echo $d; done
+			mknod kmsg c 1 11 && mknod disk b 254 0 && echo mknod
+			cat kmsg; head -c1 disk; head -c1 /dev/kmsg`).rest()
+		lines := strings.Split(out, "\n")
+		if got := strings.Join(lines[:6], " "); got != "null zero full random urandom mknod" {
+			t.Errorf("allowed: %q", got)
+		}
+		if n := strings.Count(out, "Operation not permitted"); n != 3 || len(lines) != 9 {
+			t.Errorf("%d of 3 were refused: %q", n, lines[6:])
+		}
+	})
 }
 
 func TestALaterRuleWins(t *testing.T) {
@@ -86,24 +86,15 @@ func TestARuleThatTheKernelWouldIgnoreIsAnError(t *testing.T) {
 }
 
 func TestMalformedDeviceRules(t *testing.T) {
-	testkit.HostUnchanged(t)
-	m := create(t, legacy(t), "malformed")
-	for _, rule := range []string{
-		`{"allow":true}`, `{"allow":true,"access":"rx"}`, `{"allow":true,"type":"p","access":"r"}`,
-		`{"allow":true,"type":"c","major":-2,"access":"r"}`,
-	} {
-		if err := m.Set(devices(t, rule)); err == nil {
-			t.Errorf("%s was taken", rule)
+	kinds(t, func(t *testing.T, h *cgroup.Hierarchies) {
+		m := create(t, h, "malformed")
+		for _, rule := range []string{
+			`{"allow":true}`, `{"allow":true,"access":"rx"}`, `{"allow":true,"type":"p","access":"r"}`,
+			`{"allow":true,"type":"c","major":-2,"access":"r"}`, `{"allow":true,"type":"c","minor":4294967296,"access":"r"}`,
+		} {
+			if err := m.Set(devices(t, rule)); err == nil {
+				t.Errorf("%s was taken", rule)
+			}
 		}
-	}
-}
-
-// Until there is a BPF filter, v2 takes rules that restrict nothing only.
-func TestDevicesOfV2AreNeverIgnored(t *testing.T) {
-	testkit.HostUnchanged(t)
-	m := create(t, unified(t), "v2devices")
-	must(t, m.Set(devices(t, `{"allow":true,"access":"rwm"}`)))
-	if err := m.Set(devices(t, denyAll)); !errors.Is(err, errors.ErrUnsupported) {
-		t.Errorf("error %v, want %v", err, errors.ErrUnsupported)
-	}
+	})
 }

@@ -114,7 +114,7 @@ type Program struct {
 	Ops       []Op
 	Registers []uintptr
 	Page      *Page
-	Memory    []any
+	Memory    [][]uint64
 }
 
 // MaxOps is the longest program: the length of Page.Times.

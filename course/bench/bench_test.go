@@ -1,0 +1,83 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os/exec"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"gotest.tools/v3/assert"
+	"gotest.tools/v3/assert/cmp"
+
+	"skiff.example/stage01-chroot/testkit"
+)
+
+// bench runs the benchmark with a skiff-oci.
+func bench(t *testing.T, skiff string) (string, error) {
+	t.Helper()
+	testkit.Need(t, "runc", "crun", "busybox")
+	out, err := exec.Command(testkit.Build(t, "."), "-runs", "3", "-skiff", skiff).CombinedOutput()
+	return string(out), err
+}
+
+func TestAllAreComparedAndNothingIsLeft(t *testing.T) {
+	testkit.HostUnchanged(t)
+	out, err := bench(t, testkit.Build(t, "skiff.example/final/cmd/skiff-oci"))
+	assert.NilError(t, err, out)
+	for _, want := range []string{"3 runs each", "\nno container ", "\nrunc ", "\ncrun ", "\nskiff-oci ", "ok "} {
+		assert.Check(t, cmp.Contains(out, want))
+	}
+}
+
+// TestARuntimeThatRunsNothingIsRefused gives true as skiff-oci: nothing is as
+// fast, and it reports success.
+func TestARuntimeThatRunsNothingIsRefused(t *testing.T) {
+	testkit.HostUnchanged(t)
+	program, err := exec.LookPath("true")
+	assert.NilError(t, err)
+	out, err := bench(t, program)
+	assert.ErrorContains(t, err, "exit status 1")
+	assert.Equal(t, out, `bench: skiff-oci: the container printed "" with exit status 0, want "process 1 on runc" with 7`+"\n")
+}
+
+func TestTable(t *testing.T) {
+	times := func(ms ...time.Duration) (samples []sample) {
+		for _, wall := range ms {
+			samples = append(samples, sample{Wall: wall * time.Millisecond, CPU: wall * time.Millisecond / 2, Peak: int64(wall) * 1e6})
+		}
+		return samples
+	}
+	var out strings.Builder
+	err := writeTable(&out,
+		[]candidate{{name: "no container"}, {name: "runc"}, {name: "crun"}, {name: "skiff-oci"}},
+		[][]sample{times(1, 1, 1, 1), times(40, 20, 18, 20), times(10, 10, 9, 500), times(6, 9, 10, 50)})
+	assert.NilError(t, err)
+	assert.Equal(t, out.String(), `/bin/true in the default bundle of runc spec, 4 runs each, in turn; medians
+
+               wall ms  × runc  × crun     CPU ms  × runc  × crun  peak MB
+no container       1.0    0.05    0.10        0.5    0.05    0.10      1.0
+runc              20.0    1.00    2.00       10.0    1.00    2.00     20.0
+crun              10.0    0.50    1.00        5.0    0.50    1.00     10.0
+skiff-oci          9.5    0.47    0.95        4.8    0.47    0.95      9.5
+
+not ok  skiff-oci takes 0.95 × crun; the reach is at most 0.90
+not ok  skiff-oci takes 0.47 × runc; the reach is at most 0.35
+`)
+}
+
+// TestAParentsMemoryDoesNotCount measures a shell from a process that is much
+// larger.
+func TestAParentsMemoryDoesNotCount(t *testing.T) {
+	ours := bytes.Repeat([]byte("x"), 64<<20)
+	out, err := exec.Command(testkit.Build(t, "."), measureCommand, "sh", "-c", "exit 7").Output()
+	runtime.KeepAlive(ours)
+	assert.NilError(t, err)
+	var s sample
+	assert.NilError(t, json.Unmarshal(out, &s), "%s", out)
+	assert.Equal(t, s.Status, 7)
+	assert.Check(t, s.Wall > 0 && s.CPU > 0 && s.Peak > 0, "%s", out)
+	assert.Check(t, s.Peak < 16<<20, "%s", out)
+}

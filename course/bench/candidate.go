@@ -1,0 +1,71 @@
+package main
+
+// This file says which programs are compared.
+
+import (
+	"bytes"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+
+	"skiff.example/stage01-chroot/hint"
+)
+
+// candidate is a program that takes part.
+type candidate struct {
+	name    string
+	path    string // absolute: the bundle is the working directory
+	runtime bool   // understands the command line of runc
+}
+
+// nothing runs /bin/true without a container: what a process costs, and what
+// measuring one costs.
+var nothing = candidate{name: "no container", path: filepath.Join(bundleDir, "rootfs/bin/true")}
+
+// The runtimes by their place in what find returns.
+const (
+	runc = iota
+	crun
+	ours
+)
+
+// find looks for the runtimes.
+func find(skiff string) ([]candidate, error) {
+	runtimes := []candidate{
+		runc: {name: "runc", path: "runc", runtime: true},
+		crun: {name: "crun", path: "crun", runtime: true},
+		ours: {name: "skiff-oci", path: skiff, runtime: true},
+	}
+	for i := range runtimes {
+		r := &runtimes[i]
+		found, err := exec.LookPath(r.path)
+		if err != nil {
+			return nil, hint.Add(fmt.Errorf("find %s: %w", r.name, err), "make deps installs runc and crun, make bench builds skiff-oci")
+		}
+		if r.path, err = filepath.Abs(found); err != nil {
+			return nil, fmt.Errorf("find %s: %w", r.name, err)
+		}
+	}
+	return runtimes, nil
+}
+
+// command is the command line that runs the bundle in the working directory
+// as a container with this id.
+func (c candidate) command(id string) []string {
+	if !c.runtime {
+		return []string{c.path}
+	}
+	return []string{c.path, "run", id}
+}
+
+// remove removes the container; that there is none is fine.
+func (c candidate) remove(id string) error {
+	if !c.runtime {
+		return nil
+	}
+	out, err := exec.Command(c.path, "delete", "--force", id).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s delete --force %s: %w: %s", c.name, id, err, bytes.TrimSpace(out))
+	}
+	return nil
+}

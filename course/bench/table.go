@@ -1,0 +1,77 @@
+package main
+
+// This file prints what was measured: medians, which a single disturbed run
+// does not move, and their ratios.
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+)
+
+// reaches are the ratios of wall-clock time that skiff-oci strives for.
+var reaches = []struct {
+	against int
+	most    float64
+}{{crun, 0.9}, {runc, 0.35}}
+
+// medians are the medians of a candidate's samples.
+type medians struct{ wall, cpu, peak float64 } // ms, ms, MB
+
+func mediansOf(samples []sample) medians {
+	of := func(value func(sample) float64) float64 {
+		var all []float64
+		for _, s := range samples {
+			all = append(all, value(s))
+		}
+		return median(all)
+	}
+	return medians{
+		wall: of(func(s sample) float64 { return milliseconds(s.Wall) }),
+		cpu:  of(func(s sample) float64 { return milliseconds(s.CPU) }),
+		peak: of(func(s sample) float64 { return float64(s.Peak) / 1e6 }),
+	}
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// median returns the middle value; of an even number, the mean of the two in
+// the middle.
+func median(values []float64) float64 {
+	slices.Sort(values)
+	n := len(values)
+	return (values[(n-1)/2] + values[n/2]) / 2
+}
+
+// writeTable prints a line for each candidate; the first is the one without a
+// container, the others are the runtimes in the order of find.
+func writeTable(w io.Writer, candidates []candidate, samples [][]sample) error {
+	var all []medians
+	for _, s := range samples {
+		all = append(all, mediansOf(s))
+	}
+	runtimes := all[1:]
+
+	var t bytes.Buffer
+	fmt.Fprintf(&t, "/bin/true in the default bundle of runc spec, %d runs each, in turn; medians\n\n", len(samples[0]))
+	fmt.Fprintf(&t, "%-14s%8s%8s%8s%11s%8s%8s%9s\n", "", "wall ms", "× runc", "× crun", "CPU ms", "× runc", "× crun", "peak MB")
+	for i, m := range all {
+		fmt.Fprintf(&t, "%-14s%8.1f%8.2f%8.2f%11.1f%8.2f%8.2f%9.1f\n",
+			candidates[i].name,
+			m.wall, m.wall/runtimes[runc].wall, m.wall/runtimes[crun].wall,
+			m.cpu, m.cpu/runtimes[runc].cpu, m.cpu/runtimes[crun].cpu, m.peak)
+	}
+	fmt.Fprintln(&t)
+	for _, r := range reaches {
+		ratio, verdict := runtimes[ours].wall/runtimes[r.against].wall, "ok"
+		if ratio > r.most {
+			verdict = "not ok"
+		}
+		fmt.Fprintf(&t, "%-7s skiff-oci takes %.2f × %s; the reach is at most %.2f\n",
+			verdict, ratio, candidates[1+r.against].name, r.most)
+	}
+	_, err := w.Write(t.Bytes())
+	return err
+}

@@ -1,0 +1,171 @@
+package main_test
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"skiff.example/stage01-chroot/rootfs"
+	"skiff.example/stage01-chroot/testkit"
+)
+
+// What the container looks like from inside is told by the probe, which knows
+// nothing of how it was made.
+func TestWhatIsSeenInside(t *testing.T) {
+	testkit.HostUnchanged(t)
+	seen := output(t, stage02(t, "run", "--hostname", "box", probeRoot(t),
+		"/probe", "hostname", "process", "cwd", "root", "mounts", "processes", "network", "descriptors", "umask", "environment"))
+	testkit.Golden(t, portable(seen), "inside.golden")
+}
+
+// portable drops what depends on the kernel or the disk of the host: the mount
+// of the root itself, files of /proc that not every kernel has, and an option
+// of tmpfs.
+func portable(seen string) string {
+	var kept strings.Builder
+	for line := range strings.Lines(seen) {
+		if strings.HasPrefix(line, "mount / ") || strings.HasPrefix(line, "mount /proc/sysrq-trigger ") ||
+			strings.HasPrefix(line, "mount /proc/kcore ") {
+			continue
+		}
+		kept.WriteString(strings.Replace(line, ",inode64", "", 1))
+	}
+	return kept.String()
+}
+
+func TestTheStatusIsTheProgramsOwn(t *testing.T) {
+	testkit.HostUnchanged(t)
+	root := shellRoot(t)
+	for command, want := range map[string]int{
+		"exit 0":  0,
+		"exit 42": 42,
+		// Process 1 does not get the signals that it sends to itself, so another
+		// one must.
+		"sh -c 'kill -TERM $$'": 128 + int(syscall.SIGTERM),
+	} {
+		cmd := stage02(t, "run", root, "sh", "-c", command+"; exit $?")
+		err := cmd.Run()
+		if got := cmd.ProcessState.ExitCode(); got != want {
+			t.Errorf("%s: status %d (%v), want %d", command, got, err, want)
+		}
+	}
+}
+
+// shellRoot is a root file system with sh and sleep.
+func shellRoot(t *testing.T) string {
+	t.Helper()
+	root := t.TempDir()
+	closure, err := rootfs.FromPrograms("sh", "sleep")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := closure.Write(root); err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
+// A container's processes end with it: also those that its first process has
+// left running, and also when it is our own program that is ended.
+func TestNothingOutlivesTheContainer(t *testing.T) {
+	root := shellRoot(t)
+	t.Run("its first process ends", func(t *testing.T) {
+		testkit.HostUnchanged(t)
+		output(t, stage02(t, "run", root, "sh", "-c", "sleep 60 >/dev/null 2>&1 & exit 0"))
+	})
+	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGKILL} {
+		t.Run(fmt.Sprint("the runtime gets ", signal), func(t *testing.T) {
+			testkit.HostUnchangedAsInit(t) // after SIGKILL, init waits for the container
+			cmd := started(t, root)
+			if err := cmd.Process.Signal(signal); err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Wait(); err == nil {
+				t.Error("it succeeded")
+			}
+		})
+	}
+}
+
+// started is a container that sleeps, and does so already.
+func started(t *testing.T, root string) *exec.Cmd {
+	t.Helper()
+	cmd := stage02(t, "run", root, "sh", "-c", "echo ready; sleep 60; exit")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
+		t.Fatalf("got %q, %v", line, err)
+	}
+	return cmd
+}
+
+func TestLookTellsOwnNamespacesFromShared(t *testing.T) {
+	testkit.HostUnchanged(t)
+	cmd := started(t, shellRoot(t))
+	seen := output(t, stage02(t, "look", childOf(t, cmd.Process.Pid)))
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err == nil {
+		t.Error("it succeeded")
+	}
+	testkit.Golden(t, seen, "look.golden")
+}
+
+// childOf is the pid of the only child of a process of several threads.
+func childOf(t *testing.T, pid int) string {
+	t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		out, err := exec.Command("cat", "--", fmt.Sprintf("/proc/%d/task/%d/children", pid, pid)).Output()
+		if err == nil && len(strings.Fields(string(out))) == 1 {
+			return strings.Fields(string(out))[0]
+		}
+	}
+	t.Fatal("the process has no child")
+	return ""
+}
+
+// The container's process has the descriptors that it was given and no others:
+// what the runtime holds does not leak into it (CVE-2024-21626).
+func TestDescriptorsDoNotLeak(t *testing.T) {
+	testkit.HostUnchanged(t)
+	cmd := stage02(t, "run", probeRoot(t), "/probe", "descriptors")
+	dir, err := os.Open("/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	cmd.ExtraFiles = []*os.File{dir, dir}
+	for line := range strings.Lines(output(t, cmd)) {
+		if strings.HasSuffix(line, " /\n") {
+			t.Errorf("the host's root is open inside: %s", line)
+		}
+	}
+}
+
+func TestTheEscapeStaysInTheContainer(t *testing.T) {
+	testkit.HostUnchanged(t)
+	root := probeRoot(t)
+	output(t, exec.Command("cp", testkit.Build(t, "."), root+"/stage02"))
+	got := output(t, stage02(t, "run", root, "/stage02", "escape", "/probe", "cwd"))
+	if got != "cwd /\n" {
+		t.Errorf("got %q, want the probe of the container, in its own /", got)
+	}
+	// The same program with the host's path is not there.
+	err := stage02(t, "run", root, "/stage02", "escape", root+"/probe", "cwd").Run()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 1 {
+		t.Errorf("got %v, want exit status 1", err)
+	}
+}

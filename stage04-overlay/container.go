@@ -1,0 +1,79 @@
+package main
+
+import (
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"skiff.example/stage01-chroot/plan"
+	"skiff.example/stage01-chroot/rootfs"
+	"skiff.example/stage02-namespaces/mount"
+	"skiff.example/stage04-overlay/overlay"
+)
+
+// The container of chapter 2, put together from its packages. New here is
+// where its root comes from: the first thing that it does with mounts of its
+// own is to stack the layers. No other process ever sees that mount, and it
+// goes away with the container.
+
+// namespaces are those that the container is born with: namespaces(7).
+const namespaces = unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWNET
+
+// filesystems are what programs expect to be mounted: runtime-spec
+// config-linux.md, "Default Filesystems".
+var filesystems = []specs.Mount{
+	{Destination: "/proc", Type: "proc", Source: "proc", Options: []string{"nosuid", "noexec", "nodev"}},
+	{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "mode=755", "size=64k"}},
+}
+
+// container is what the container's first process does to itself: it mounts
+// the layers on target, an empty directory, and makes that its root.
+func container(layers overlay.Stack, target string, argv []string) (*plan.Plan, error) {
+	p := &plan.Plan{}
+	p.Section(4, "end with the parent")
+	p.Add(plan.ParentDeathSignal(unix.SIGKILL))
+	mount.Detach(p, unix.MS_PRIVATE)
+
+	steps, err := layers.Steps(target)
+	if err != nil {
+		return nil, err
+	}
+	p.Section(4, "stack the layers")
+	p.Add(steps...)
+
+	r := mount.NewRoot(p, target)
+	p.Add(plan.Umask(0)) // so that devices get the mode that they ask for
+	for _, m := range filesystems {
+		if err := r.Mount(m); err != nil {
+			return nil, err
+		}
+	}
+	if err := r.Devices(mount.DefaultDevices()); err != nil {
+		return nil, err
+	}
+	r.Pivot()
+	p.Section(2, "the program")
+	p.Add(plan.Sethostname("stage04"), plan.Umask(0o022), plan.CloseOnExec(3), plan.SetSignalMask(0))
+	p.Add(execute(argv)...)
+	return p, nil
+}
+
+// execute tries the directories of PATH in turn, as execvp(3) does: only
+// inside is it known which one has the program.
+func execute(argv []string) []plan.Step {
+	env := []string{"PATH=" + strings.Join(rootfs.DefaultPath, ":"), "HOME=/root"}
+	if strings.Contains(argv[0], "/") {
+		return []plan.Step{plan.Execve(argv[0], argv, env)}
+	}
+	var tries []plan.Step
+	for i, dir := range rootfs.DefaultPath {
+		try := plan.Execve(dir+"/"+argv[0], argv, env).Doing("execute %q", argv[0]).
+			Hint(unix.ENOENT, "no directory of "+env[0]+" has it")
+		if i < len(rootfs.DefaultPath)-1 {
+			try = try.Accept(unix.ENOENT, unix.ENOTDIR, unix.EACCES)
+		}
+		tries = append(tries, try)
+	}
+	return tries
+}
