@@ -151,7 +151,7 @@ func (s *stage) kill() {
 func (s *stage) breakOut() {
 	s.Part("attack: break out")
 	s.Say("The program need not even stay in its root. An intruder brings his own tool, which is this one:")
-	s.Run("cp \"$(which stage01)\" root/tmp/stage01", s.command(`cp "$STAGE01" root/tmp/stage01`))
+	s.Run(`cp "$(which stage01)" root/tmp/stage01`, s.command(`cp "$STAGE01" root/tmp/stage01`))
 	s.run("stage01 escape --plan /bin/cat /secret")
 	s.Say("Run inside, it reads outside:")
 	s.run(`stage01 run root /tmp/stage01 escape /bin/cat "$PWD/secret"`)

@@ -162,7 +162,7 @@ func (s *stage) mounts() {
 	s.run("stage02 run root sh -c 'mount -t tmpfs mine /tmp && grep mine /proc/mounts | cut -c -15'")
 	s.Say("The host sees none of them:")
 	s.refused(`mount | grep "$PWD"`)
-	s.Say("A namespace does not cover all: the settings below /proc/sys are the host's, so they are read-only.")
+	s.Say("Namespaces do not cover everything. Most settings below /proc/sys are the host's, so\nall of them are read-only:")
 	s.refused("stage02 run root sh -c 'echo changed > /proc/sys/kernel/core_pattern'")
 }
 
@@ -176,7 +176,7 @@ func (s *stage) network() {
 func (s *stage) breakOut() {
 	s.Part("attack again: break out")
 	s.Say("The way out of chapter 1 still works in a root alone:")
-	s.run(`cp "$STAGE02" root/tmp/stage02`)
+	s.Run(`cp "$(which stage02)" root/tmp/stage02`, s.command(`cp "$STAGE02" root/tmp/stage02`))
 	s.run(`chroot root /tmp/stage02 escape /bin/cat "$PWD/secret"`)
 	s.Say("In the container the same calls succeed, and lead to the top of its own mounts:")
 	s.refused(`stage02 run root /tmp/stage02 escape /bin/cat "$PWD/secret"`)

@@ -17,6 +17,7 @@ package main
 import (
 	"errors"
 	"os"
+	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -44,7 +45,7 @@ func container(root, hostname string, argv []string) (*plan.Plan, error) {
 	p.Section(2, "a network of its own")
 	p.Add(plan.LoopbackUp(p)...)
 	p.Section(2, "a name of its own")
-	p.Add(plan.Sethostname(hostname))
+	p.Add(plan.Sethostname(hostname).Hint(unix.EINVAL, "a host name has at most 64 bytes"))
 	if err := fileSystem(p, root); err != nil {
 		return nil, err
 	}
@@ -84,13 +85,16 @@ func fileSystem(p *plan.Plan, root string) error {
 // mounts are what programs expect to find. proc shows the processes of the pid
 // namespace that mounts it, sysfs the interfaces of the network namespace.
 var mounts = []specs.Mount{
-	{Destination: "/proc", Type: "proc", Source: "proc", Options: []string{"nosuid", "nodev", "noexec"}},
-	{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "nodev", "noexec", "ro"}},
-	{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "mode=755", "size=64k"}},
-	{Destination: "/dev/pts", Type: "devpts", Source: "devpts", Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"}},
-	{Destination: "/dev/shm", Type: "tmpfs", Source: "shm", Options: []string{"nosuid", "nodev", "noexec", "mode=1777", "size=64m"}},
-	{Destination: "/dev/mqueue", Type: "mqueue", Source: "mqueue", Options: []string{"nosuid", "nodev", "noexec"}},
+	{Destination: "/proc", Type: "proc", Source: "proc", Options: words("nosuid,nodev,noexec")},
+	{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: words("nosuid,nodev,noexec,ro")},
+	{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: words("nosuid,mode=755,size=64k")},
+	{Destination: "/dev/pts", Type: "devpts", Source: "devpts", Options: words("nosuid,noexec,newinstance,ptmxmode=0666,mode=0620")},
+	{Destination: "/dev/shm", Type: "tmpfs", Source: "shm", Options: words("nosuid,nodev,noexec,mode=1777,size=64m")},
+	{Destination: "/dev/mqueue", Type: "mqueue", Source: "mqueue", Options: words("nosuid,nodev,noexec")},
 }
+
+// words are mount options, written as in fstab(5).
+func words(options string) []string { return strings.Split(options, ",") }
 
 func main() {
 	err := app().Run(os.Args)

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"skiff.example/stage01-chroot/rootfs"
 	"skiff.example/stage01-chroot/testkit"
@@ -104,6 +104,7 @@ func started(t *testing.T, root string) *exec.Cmd {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = cmd.Process.Kill() }) // for a test that fails; else it is done
 	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
 		t.Fatalf("got %q, %v", line, err)
 	}
@@ -123,17 +124,26 @@ func TestLookTellsOwnNamespacesFromShared(t *testing.T) {
 	testkit.Golden(t, seen, "look.golden")
 }
 
-// childOf is the pid of the only child of a process of several threads.
+// childOf is the pid of the only child of a process. A child is listed with the
+// thread that has cloned it.
 func childOf(t *testing.T, pid int) string {
 	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		out, err := exec.Command("cat", "--", fmt.Sprintf("/proc/%d/task/%d/children", pid, pid)).Output()
-		if err == nil && len(strings.Fields(string(out))) == 1 {
-			return strings.Fields(string(out))[0]
-		}
+	lists, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("the process has no child")
-	return ""
+	var children []string
+	for _, list := range lists {
+		text, err := os.ReadFile(list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		children = append(children, strings.Fields(string(text))...)
+	}
+	if len(children) != 1 {
+		t.Fatalf("the process has the children %q, want one", children)
+	}
+	return children[0]
 }
 
 // The container's process has the descriptors that it was given and no others:

@@ -24,11 +24,19 @@ const namespaces = unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWUTS | un
 var filesystems = []specs.Mount{
 	{Destination: "/proc", Type: "proc", Source: "proc", Options: []string{"nosuid", "noexec", "nodev"}},
 	{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "mode=755", "size=64k"}},
+	{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev", "ro"}},
 }
+
+// environment is what the program starts with: nothing of the host's.
+var environment = []string{"PATH=" + strings.Join(rootfs.DefaultPath, ":"), "HOME=/root"}
 
 // container is what the container's first process does to itself, once wait
 // lets it.
 func container(root string, argv []string, wait []plan.Step) (*plan.Plan, error) {
+	program, err := rootfs.Find(root, argv[0])
+	if err != nil {
+		return nil, err
+	}
 	p := &plan.Plan{}
 	p.Section(3, "wait until the parent has put this process into its cgroup")
 	p.Add(wait...)
@@ -49,27 +57,10 @@ func container(root string, argv []string, wait []plan.Step) (*plan.Plan, error)
 		return nil, err
 	}
 	r.Pivot()
+	p.Section(2, "a name and a network of its own")
+	p.Add(plan.Sethostname("stage03"))
+	p.Add(plan.LoopbackUp(p)...)
 	p.Section(2, "the program")
-	p.Add(plan.Sethostname("stage03"), plan.Umask(0o022), plan.CloseOnExec(3), plan.SetSignalMask(0))
-	p.Add(execute(argv)...)
+	p.Add(plan.Umask(0o022), plan.CloseOnExec(3), plan.SetSignalMask(0), plan.Execve(program, argv, environment))
 	return p, nil
-}
-
-// execute tries the directories of PATH in turn, as execvp(3) does: only
-// inside is it known which one has the program.
-func execute(argv []string) []plan.Step {
-	env := []string{"PATH=" + strings.Join(rootfs.DefaultPath, ":"), "HOME=/root"}
-	if strings.Contains(argv[0], "/") {
-		return []plan.Step{plan.Execve(argv[0], argv, env)}
-	}
-	var tries []plan.Step
-	for i, dir := range rootfs.DefaultPath {
-		try := plan.Execve(dir+"/"+argv[0], argv, env).Doing("execute %q", argv[0]).
-			Hint(unix.ENOENT, "no directory of "+env[0]+" has it")
-		if i < len(rootfs.DefaultPath)-1 {
-			try = try.Accept(unix.ENOENT, unix.ENOTDIR, unix.EACCES)
-		}
-		tries = append(tries, try)
-	}
-	return tries
 }

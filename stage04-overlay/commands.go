@@ -31,7 +31,7 @@ func app() *cli.App {
 			&cli.StringFlag{Name: "state", Value: "/run/skiff-stage04", Usage: "keep the containers' journals in `DIR`"},
 		},
 		Commands: []*cli.Command{
-			command("run", "COMMAND [ARGUMENT…]", "run a command in a container on layers", 1, runCommand, lower,
+			command("run", "--lower DIR[:DIR…] COMMAND [ARGUMENT…]", "run a command in a container on layers", 1, runCommand, lower,
 				&cli.StringFlag{Name: "writable", Usage: "make `DIR` for what the container writes, and keep it"},
 				&cli.StringFlag{Name: "name", Value: "box", Usage: "call the container `NAME`"}),
 			command("plan", "COMMAND [ARGUMENT…]", "print the system calls of run, on three layers", 1, planCommand),

@@ -25,6 +25,7 @@ const namespaces = unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWUTS | un
 var filesystems = []specs.Mount{
 	{Destination: "/proc", Type: "proc", Source: "proc", Options: []string{"nosuid", "noexec", "nodev"}},
 	{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "mode=755", "size=64k"}},
+	{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev", "ro"}},
 }
 
 // container is what the container's first process does to itself: it mounts
@@ -53,8 +54,11 @@ func container(layers overlay.Stack, target string, argv []string) (*plan.Plan, 
 		return nil, err
 	}
 	r.Pivot()
+	p.Section(2, "a name and a network of its own")
+	p.Add(plan.Sethostname("stage04"))
+	p.Add(plan.LoopbackUp(p)...)
 	p.Section(2, "the program")
-	p.Add(plan.Sethostname("stage04"), plan.Umask(0o022), plan.CloseOnExec(3), plan.SetSignalMask(0))
+	p.Add(plan.Umask(0o022), plan.CloseOnExec(3), plan.SetSignalMask(0))
 	p.Add(execute(argv)...)
 	return p, nil
 }

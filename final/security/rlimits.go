@@ -33,5 +33,29 @@ func rlimits(p *plan.Plan, limits []specs.POSIXRlimit) error {
 		}
 		p.Add(step)
 	}
+	if before, raised := fileLimit(); raised && !seen["RLIMIT_NOFILE"] {
+		p.Add(plan.Prlimit(unix.RLIMIT_NOFILE, before).Doing("restore RLIMIT_NOFILE, which Go has raised"))
+	}
 	return nil
+}
+
+// fileLimit is the limit on open files that this process was started with,
+// and whether Go has raised it since. Every Go program raises the soft limit
+// when it starts, to one less than the hard limit, and gives the old one back
+// to what it starts in the usual way (package syscall, rlimit.go); a plan must
+// do so itself. What the limit was Go does not tell: it is taken from this
+// process's parent or, if that has raised its own, the kernel's default.
+func fileLimit() (before unix.Rlimit, raised bool) {
+	const kernelDefault = 1024 // INR_OPEN_CUR
+	var now unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &now); err != nil || now.Cur != now.Max-1 {
+		return now, false
+	}
+	before = unix.Rlimit{Cur: min(kernelDefault, now.Max), Max: now.Max}
+	var parent unix.Rlimit
+	err := unix.Prlimit(unix.Getppid(), unix.RLIMIT_NOFILE, nil, &parent)
+	if err == nil && parent.Max == now.Max && parent.Cur != parent.Max-1 {
+		before = parent
+	}
+	return before, true
 }

@@ -54,7 +54,7 @@ func (d *Demo) Say(format string, a ...any) {
 // Show prints a text, indented, as something that was read or made.
 func (d *Demo) Show(text string) {
 	for line := range strings.Lines(text) {
-		d.print("  %s\n", strings.TrimRight(line, " \n"))
+		d.print("%s\n", strings.TrimRight("  "+line, " \n"))
 	}
 }
 

@@ -14,7 +14,8 @@ import (
 func Mount(source, target, fstype string, flags uintptr, data string) Step {
 	return call("mount", unix.SYS_MOUNT, []Arg{
 		stringOrNull(source), stringArg(target), stringOrNull(fstype),
-		flagsArg{mountFlags, uint64(flags)}, stringOrNull(data),
+		flagsArg{mountFlags, uint64(flags)},
+		stringOrNull(data),
 	}, "%s", mountWords(source, target, fstype, flags))
 }
 
@@ -62,7 +63,8 @@ func Fsopen(fstype string) Step {
 // FsconfigString sets a parameter of the form key=value.
 func FsconfigString(context Register, key, value string) Step {
 	return call("fsconfig", unix.SYS_FSCONFIG, []Arg{
-		context, symbolArg{"FSCONFIG_SET_STRING", unix.FSCONFIG_SET_STRING},
+		context,
+		symbolArg{"FSCONFIG_SET_STRING", unix.FSCONFIG_SET_STRING},
 		stringArg(key), stringArg(value), intArg(0),
 	}, "set file system option %s=%q", key, value).Log(context)
 }
@@ -116,8 +118,10 @@ func MountSetattr(fd FD, flags uint, attr unix.MountAttr) Step {
 			mountFlags.text(attr.Propagation), attr.Userns_fd)
 	}
 	return call("mount_setattr", unix.SYS_MOUNT_SETATTR, []Arg{
-		fd, stringArg(""), flagsArg{atFlags, uint64(flags | unix.AT_EMPTY_PATH)},
-		structArg[unix.MountAttr]{show, attr}, intArg(unix.MOUNT_ATTR_SIZE_VER0),
+		fd, stringArg(""),
+		flagsArg{atFlags, uint64(flags | unix.AT_EMPTY_PATH)},
+		structArg[unix.MountAttr]{show, attr},
+		intArg(unix.MOUNT_ATTR_SIZE_VER0),
 	}, "change mount attributes")
 }
 

@@ -110,7 +110,8 @@ func SetSignalMask(mask uint64) Step {
 	const kernelMaskSize = 8
 	return call("rt_sigprocmask", unix.SYS_RT_SIGPROCMASK, []Arg{
 		symbolArg{"SIG_SETMASK", unix.SIG_SETMASK},
-		structArg[uint64]{func() string { return signalSetText(mask) }, mask}, null, intArg(kernelMaskSize),
+		structArg[uint64]{func() string { return signalSetText(mask) }, mask},
+		null, intArg(kernelMaskSize),
 	}, "set signal mask")
 }
 
@@ -164,7 +165,8 @@ func LoopbackUp(p *Plan) []Step {
 			symbolArg{"IPPROTO_IP", 0},
 		}, "open a socket").Into(socket),
 		call("ioctl", unix.SYS_IOCTL, []Arg{
-			socket, symbolArg{"SIOCSIFFLAGS", unix.SIOCSIFFLAGS},
+			socket,
+			symbolArg{"SIOCSIFFLAGS", unix.SIOCSIFFLAGS},
 			structArg[unix.Ifreq]{fixed(`{ifr_name="lo", ifr_flags=IFF_UP|IFF_RUNNING}`), *request},
 		}, `switch on interface "lo"`),
 		Close(socket),

@@ -182,4 +182,3 @@ func (c *comparison) match(s plan.Step, line string) (rest string, ok bool) {
 	}
 	return line[len(found[0]):], true
 }
-

@@ -110,7 +110,9 @@ func mountinfo(t *testing.T, pid int) map[string]string {
 }
 
 // inside is the path at which the host sees a path of the container.
-func inside(p *launch.Process, path string) string { return fmt.Sprintf("/proc/%d/root%s", p.Pid, path) }
+func inside(p *launch.Process, path string) string {
+	return fmt.Sprintf("/proc/%d/root%s", p.Pid, path)
+}
 
 // write makes a file.
 func write(t *testing.T, path, text string) {

@@ -168,7 +168,8 @@ func TestNothingCoversProc(t *testing.T) {
 		{Destination: "/proc/x", Type: "proc"},
 	}
 	fine := []specs.Mount{
-		{Destination: "/proc", Type: "proc", Source: "proc"}, {Destination: "//proc/", Type: "proc"},
+		{Destination: "/proc", Type: "proc", Source: "proc"},
+		{Destination: "//proc/", Type: "proc"},
 		bind(host+"/file", "/proc/cpuinfo"), bind(host+"/file", "/proc/meminfo"), tmpfs("/process"), tmpfs("/x/proc"),
 	}
 	for _, m := range refused {

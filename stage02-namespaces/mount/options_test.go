@@ -12,8 +12,12 @@ import (
 )
 
 // set, unset and atime say one thing about a mount.
-func set(bits uint64) mount.Options   { return mount.Options{Attributes: mount.Attributes{Set: bits}} }
-func unset(bits uint64) mount.Options { return mount.Options{Attributes: mount.Attributes{Clear: bits}} }
+func set(bits uint64) mount.Options { return mount.Options{Attributes: mount.Attributes{Set: bits}} }
+
+func unset(bits uint64) mount.Options {
+	return mount.Options{Attributes: mount.Attributes{Clear: bits}}
+}
+
 func atime(kind uint64) mount.Options {
 	return mount.Options{Attributes: mount.Attributes{Set: kind, Clear: unix.MOUNT_ATTR__ATIME}}
 }

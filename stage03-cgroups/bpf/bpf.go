@@ -9,6 +9,7 @@ package bpf
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"runtime"
 	"strings"
@@ -59,8 +60,7 @@ func LoadDeviceFilter(name string, code []Instruction) (*Program, error) {
 		return &Program{fd}, nil
 	}
 	if err == unix.EPERM {
-		told := fmt.Errorf("bpf: load %q: %w", name, err)
-		return nil, hint.Add(told, "a device filter needs CAP_BPF and CAP_NET_ADMIN, or CAP_SYS_ADMIN, outside of any user namespace (capabilities(7))")
+		return nil, privileged(fmt.Errorf("bpf: load %q: %w", name, err))
 	}
 	// Once more, for the log: writing it costs too much to ask for it always.
 	log := make([]byte, 64<<10)
@@ -125,7 +125,7 @@ func DeviceFilters(group int) ([]uint32, error) {
 		ids: unsafe.Pointer(unsafe.SliceData(ids)), count: maxPrograms,
 	}
 	if _, err := call(unix.BPF_PROG_QUERY, unsafe.Pointer(&attr), unsafe.Sizeof(attr)); err != nil {
-		return nil, fmt.Errorf("bpf: query: %w", err)
+		return nil, privileged(fmt.Errorf("bpf: query: %w", err))
 	}
 	return ids[:attr.count], nil
 }
@@ -139,7 +139,7 @@ func Open(id uint32) (*Program, error) {
 	attr := programByID{id: id}
 	fd, err := call(unix.BPF_PROG_GET_FD_BY_ID, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
 	if err != nil {
-		return nil, fmt.Errorf("bpf: open program %d: %w", id, err)
+		return nil, privileged(fmt.Errorf("bpf: open program %d: %w", id, err))
 	}
 	return &Program{fd}, nil
 }
@@ -165,6 +165,15 @@ func (p *Program) Name() (string, error) {
 	}
 	name, _, _ := bytes.Cut(info.name[:], []byte{0})
 	return string(name), nil
+}
+
+// privileged adds to an EPERM what it takes not to get it. CAP_BPF and
+// CAP_NET_ADMIN are enough to load and attach, but not to open by id.
+func privileged(err error) error {
+	if !errors.Is(err, unix.EPERM) {
+		return err
+	}
+	return hint.Add(err, "device filters need CAP_SYS_ADMIN outside of any user namespace (capabilities(7), bpf(2))")
 }
 
 // tries bounds how often the kernel may ask to be called again.

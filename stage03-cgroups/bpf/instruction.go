@@ -1,9 +1,9 @@
 // Instructions: a BPF program is a row of these, eight bytes each, for a
 // machine with eleven registers (kernel documentation, bpf/standardization/
 // instruction-set). Only the kinds that a filter of comparisons needs have a
-// function here. A whole assembler (github.com/cilium/ebpf/asm) was measured
-// instead: it makes a static program 0.9 MB larger and its start up to 0.5 ms
-// slower, every time, also where no filter is loaded.
+// function here. A whole assembler (github.com/cilium/ebpf/asm) was measured in
+// their place: it makes skiff-oci 0.8 MB larger and its start 0.3 ms slower, each
+// time, also where no filter is loaded. This file costs 30 kB and nothing.
 
 package bpf
 

@@ -5,14 +5,17 @@
 //
 // Later rules win, so the program tries them from the last to the first, and
 // the first that speaks of the device decides. It decides for each kind of
-// access apart: when one rule allows reading and an earlier one writing, both
-// together may open the device for both.
+// access apart: where one rule allows reading and another writing, a process may
+// open the device for both. So each list of rules has a program that means the
+// same, also those that v1 cannot keep (devicelist.go).
 
 package cgroup
 
 import (
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -103,10 +106,13 @@ const allAccess = unix.BPF_DEVCG_ACC_READ | unix.BPF_DEVCG_ACC_WRITE | unix.BPF_
 // accessBits returns the rule's access in the kernel's numbers.
 func (d deviceRule) accessBits() int32 {
 	var bits int32
-	for _, letter := range d.access {
-		bits |= map[rune]int32{
-			'r': unix.BPF_DEVCG_ACC_READ, 'w': unix.BPF_DEVCG_ACC_WRITE, 'm': unix.BPF_DEVCG_ACC_MKNOD,
-		}[letter]
+	for _, a := range [...]struct {
+		letter string
+		bit    int32
+	}{{"r", unix.BPF_DEVCG_ACC_READ}, {"w", unix.BPF_DEVCG_ACC_WRITE}, {"m", unix.BPF_DEVCG_ACC_MKNOD}} {
+		if strings.Contains(d.access, a.letter) {
+			bits |= a.bit
+		}
 	}
 	return bits
 }
@@ -131,21 +137,24 @@ func setFilter(dir string, rules []deviceRule) error {
 		return fmt.Errorf("cgroup: open %q: %w", dir, err)
 	}
 	defer unix.Close(fd)
+	left, otherwise, reset := fromLastReset(rules)
+	all := otherwise && !slices.ContainsFunc(left, func(d deviceRule) bool { return !d.allow })
 	old, err := currentFilter(fd)
+	if all && errors.Is(err, unix.EPERM) {
+		return nil // who may not ask for filters has attached none
+	}
 	if err != nil {
 		return fmt.Errorf("cgroup: device filter of %q: %w", dir, err)
 	}
+	if all && old == nil {
+		return nil // a new group may do everything
+	}
 	if old != nil {
 		defer old.Close()
-	}
-	left, otherwise, reset := fromLastReset(rules)
-	if !reset && old != nil {
-		err := invalid("devices: the rules of %q cannot be added to: cgroup v2 replaces them as a whole", dir)
-		return hint.Add(err, `begin the list with what shall hold for all devices: {"allow": false, "access": "rwm"}`)
-	}
-	forbids := func(d deviceRule) bool { return !d.allow }
-	if old == nil && otherwise && !slices.ContainsFunc(left, forbids) {
-		return nil // a new group may do everything
+		if !reset {
+			err := invalid("devices: the rules of %q cannot be added to: cgroup v2 replaces them as a whole", dir)
+			return hint.Add(err, `begin the list with what shall hold for all devices: {"allow": false, "access": "rwm"}`)
+		}
 	}
 	if err := replaceFilter(fd, deviceFilter(left, otherwise), old); err != nil {
 		return fmt.Errorf("cgroup: device filter of %q: %w", dir, err)
@@ -184,8 +193,8 @@ func replaceFilter(group int, code []bpf.Instruction, old *bpf.Program) error {
 	}
 	defer p.Close()
 	err = bpf.AttachDeviceFilter(group, p, old)
-	if err == nil {
-		return nil
+	if !errors.Is(err, unix.EPERM) {
+		return err
 	}
 	return hint.Add(err, "a group above may have a filter that suffers no other below it (attached without BPF_F_ALLOW_MULTI): bpftool cgroup tree")
 }

@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -204,7 +206,7 @@ func freed(t *testing.T, id uint32) {
 	})
 }
 
-// Rules that restrict nothing need no filter, and so no privilege to load one.
+// Rules that restrict nothing need no filter.
 func TestNoFilterWhereAllIsAllowed(t *testing.T) {
 	testkit.HostUnchanged(t)
 	m := create(t, unified(t), "all")
@@ -213,6 +215,28 @@ func TestNoFilterWhereAllIsAllowed(t *testing.T) {
 	must(t, m.Set(r))
 	if ids := filters(t, m); len(ids) != 0 {
 		t.Errorf("filters %v", ids)
+	}
+}
+
+// Whoever lacks the privilege is told so, unless no filter is needed.
+//
+// The test runs itself again in a user namespace.
+func TestAFilterNeedsPrivilege(t *testing.T) {
+	if slices.Contains(os.Args, "unprivileged") {
+		m := manager(t, &cgroup.Hierarchies{V2: detect(t).V2}, "/skiff-test-privilege")
+		must(t, m.Set(devices(t, `{"allow":true,"access":"rwm"}`)))
+		err := m.Set(devices(t, denyAll))
+		if !errors.Is(err, unix.EPERM) || !strings.Contains(hint.Of(err), "CAP_SYS_ADMIN") {
+			t.Errorf("error %v, hint %q", err, hint.Of(err))
+		}
+		return
+	}
+	testkit.HostUnchanged(t)
+	create(t, unified(t), "privilege")
+	again := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v", "unprivileged")
+	again.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER}
+	if out, err := again.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS") {
+		t.Errorf("%v: %s", err, out)
 	}
 }
 

@@ -71,8 +71,12 @@ func TestAProcessEntersEveryHierarchy(t *testing.T) {
 			t.Errorf("outside: %q", line)
 		}
 	}
-	if _, ok := m.Descriptor(); ok != (h.Mode() == cgroup.Unified) {
+	fd, ok := m.Descriptor()
+	if ok != (h.Mode() == cgroup.Unified) {
 		t.Errorf("descriptor: %v on a machine that is %v", ok, h.Mode())
+	}
+	if ok {
+		must(t, unix.Close(fd))
 	}
 	pids, err := m.Processes()
 	if err != nil || len(pids) != 1 || pids[0] != shell.cmd.Process.Pid {

@@ -3,6 +3,7 @@
 package cgroup_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -57,11 +58,16 @@ func TestAMemoryHogIsKilled(t *testing.T) {
 	}
 	stats, err := m.Stats()
 	must(t, err)
-	if stats.Memory.OOMKill != 1 || stats.Memory.Max != 32<<20 || stats.Memory.Current == 0 || stats.Memory.Current > stats.Memory.Max {
-		t.Errorf("statistics %+v, want one kill", *stats.Memory)
+	// A second process of the pipe may die before the first one's memory is back.
+	if stats.Memory.OOMKill == 0 || stats.Memory.Max != 32<<20 || stats.Memory.Current == 0 || stats.Memory.Current > stats.Memory.Max {
+		t.Errorf("statistics %+v, want a kill", *stats.Memory)
 	}
-	if got := run(t, "cd "+dir(m, "memory")+"; cat memory.oom_control || cat memory.events"); !strings.Contains(got, "oom_kill 1") {
-		t.Errorf("the kernel counts %q", got)
+	events := "memory.events"
+	if _, v1 := m.Paths()["memory"]; v1 {
+		events = "memory.oom_control"
+	}
+	if got := run(t, "grep '^oom_kill ' "+dir(m, "memory")+"/"+events); got != fmt.Sprintf("oom_kill %d", stats.Memory.OOMKill) {
+		t.Errorf("the kernel counts %q, the statistics %d", got, stats.Memory.OOMKill)
 	}
 }
 
