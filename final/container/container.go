@@ -115,44 +115,6 @@ func (c *Container) assemble(begin func(*Container) (beginning, error)) (err err
 	return c.launch(stack, begin)
 }
 
-// chooseCgroup decides where the container's cgroup will be.
-func (c *Container) chooseCgroup() error {
-	hierarchies, err := cgroup.Detect()
-	if err != nil {
-		return err
-	}
-	path := c.config.Spec.Linux.CgroupsPath
-	if path == "" {
-		path = "/skiff-" + c.config.ID
-	}
-	c.cgroup, err = hierarchies.New(path)
-	return err
-}
-
-// makeCgroup makes the container's cgroup, sets its limits and puts the
-// process into it.
-func (c *Container) makeCgroup() error {
-	if err := c.cgroup.Create(c.journal); err != nil {
-		return err
-	}
-	if err := c.cgroup.Set(withDefaultDevices(c.config.Spec.Linux.Resources)); err != nil {
-		return err
-	}
-	return c.cgroup.Add(c.process.Pid)
-}
-
-// withDefaultDevices adds to the rules of the configuration, which usually
-// begin by forbidding everything, those for the devices that every container
-// has.
-func withDefaultDevices(r *specs.LinuxResources) *specs.LinuxResources {
-	if r == nil || len(r.Devices) == 0 {
-		return r
-	}
-	all := *r
-	all.Devices = append(append([]specs.LinuxDeviceCgroup{}, r.Devices...), cgroup.DefaultDevices()...)
-	return &all
-}
-
 // launch starts the process and does what its plan waits for.
 func (c *Container) launch(stack *overlay.Stack, begin func(*Container) (beginning, error)) (err error) {
 	set, err := namespace.NewSet(c.config.Spec.Linux.Namespaces)
@@ -160,6 +122,11 @@ func (c *Container) launch(stack *overlay.Stack, begin func(*Container) (beginni
 		return err
 	}
 	defer set.Close()
+	entry, err := c.makeCgroup()
+	if err != nil {
+		return err
+	}
+	defer entry.Close()
 	gate, err := launch.NewGate()
 	if err != nil {
 		return err
@@ -177,10 +144,10 @@ func (c *Container) launch(stack *overlay.Stack, begin func(*Container) (beginni
 	if start.report != nil {
 		defer start.report.Close()
 	}
-	if err := c.makePlan(set, gate, stack, start.steps); err != nil {
+	if err := c.makePlan(set, gate, stack, entry.steps(), start.steps); err != nil {
 		return err
 	}
-	options := launch.Options{Namespaces: set.Born(), Timed: c.config.Timed, Report: start.report}
+	options := launch.Options{Namespaces: set.Born(), Cgroup: entry.born, Timed: c.config.Timed, Report: start.report}
 	if c.process, err = launch.Start(c.plan, options); err != nil {
 		return err
 	}
@@ -196,9 +163,9 @@ func (c *Container) launch(stack *overlay.Stack, begin func(*Container) (beginni
 }
 
 // makePlan computes the plan and passes its warnings on.
-func (c *Container) makePlan(set *namespace.Set, gate *launch.Gate, stack *overlay.Stack, begin []plan.Step) error {
+func (c *Container) makePlan(set *namespace.Set, gate *launch.Gate, stack *overlay.Stack, enter, begin []plan.Step) error {
 	container := oci.Container{
-		Spec: c.config.Spec, Namespaces: set, Prepared: gate.Steps(), Begin: begin, Stack: stack,
+		Spec: c.config.Spec, Namespaces: set, Enter: enter, Prepared: gate.Steps(), Begin: begin, Stack: stack,
 		Cgroups: c.cgroup.Paths(), Terminal: c.terminal.forPlan(), KeepDescriptors: c.config.KeepDescriptors,
 	}
 	p, warnings, err := container.Plan()
@@ -220,9 +187,6 @@ func (c *Container) attend(set *namespace.Set) error {
 		if err := namespace.WriteMaps(pid, linux.UIDMappings, linux.GIDMappings); err != nil {
 			return err
 		}
-	}
-	if err := c.makeCgroup(); err != nil {
-		return err
 	}
 	if score := c.config.Spec.Process.OOMScoreAdj; score != nil {
 		if err := os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), []byte(fmt.Sprint(*score)), 0); err != nil {

@@ -104,8 +104,14 @@ const (
 	cpuPeriod   = 100_000 // microseconds, the kernel's default
 )
 
+// leastCPUs is what the kernel gives at least: 1 ms in a period.
+const leastCPUs = 0.01
+
 // setLimits sets the container's limits.
-func setLimits(spec *specs.Spec, o Options) {
+func setLimits(spec *specs.Spec, o Options) error {
+	if o.CPUs != 0 && o.CPUs < leastCPUs {
+		return fmt.Errorf("cpus %v: the kernel gives no less than %v", o.CPUs, leastCPUs)
+	}
 	r := spec.Linux.Resources
 	pids := int64(defaultPids)
 	if o.Pids != 0 {
@@ -119,4 +125,5 @@ func setLimits(spec *specs.Spec, o Options) {
 		quota, period := int64(o.CPUs*cpuPeriod), uint64(cpuPeriod)
 		r.CPU = &specs.LinuxCPU{Quota: &quota, Period: &period}
 	}
+	return nil
 }

@@ -159,8 +159,7 @@ func configure(img *image.Image, o Options) (*specs.Spec, error) {
 	for _, v := range o.Volumes {
 		spec.Mounts = append(spec.Mounts, v.mount())
 	}
-	setLimits(spec, o)
-	return spec, nil
+	return spec, setLimits(spec, o)
 }
 
 // mount is the volume as a mount of the container.

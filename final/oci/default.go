@@ -73,8 +73,12 @@ func defaultMounts() []specs.Mount {
 // defaultNamespaces are new ones of every kind that needs no further choice.
 func defaultNamespaces() []specs.LinuxNamespace {
 	return []specs.LinuxNamespace{
-		{Type: specs.PIDNamespace}, {Type: specs.NetworkNamespace}, {Type: specs.IPCNamespace},
-		{Type: specs.UTSNamespace}, {Type: specs.MountNamespace}, {Type: specs.CgroupNamespace},
+		{Type: specs.PIDNamespace},
+		{Type: specs.NetworkNamespace},
+		{Type: specs.IPCNamespace},
+		{Type: specs.UTSNamespace},
+		{Type: specs.MountNamespace},
+		{Type: specs.CgroupNamespace},
 	}
 }
 

@@ -24,8 +24,11 @@ type Container struct {
 	Spec       *specs.Spec
 	Namespaces *namespace.Set
 
+	// Enter are the steps that take the process into its cgroups; they come
+	// first, so that all that it does is counted and limited.
+	Enter []plan.Step
 	// Prepared are the steps that wait until the parent has done its part:
-	// id maps, cgroup, network. They come as late as they can, so that parent
+	// id maps, network, state. They come as late as they can, so that parent
 	// and child work at the same time.
 	Prepared []plan.Step
 	// Begin are the steps that wait for the word to start the program.
@@ -57,6 +60,10 @@ type Terminal struct {
 func (c *Container) Plan() (p *plan.Plan, warnings []string, err error) {
 	p = &plan.Plan{}
 	c.Namespaces.Steps(p)
+	if len(c.Enter) > 0 {
+		p.Section(3, "enter the cgroups")
+		p.Add(c.Enter...)
+	}
 	if c.Namespaces.Has(unix.CLONE_NEWUSER) {
 		c.waitForParent(p) // before its ids are mapped, the process is nobody
 		p.Section(2, "root of its own user namespace")

@@ -148,7 +148,7 @@ func (p *Process) Times() []Timing {
 	var times []Timing
 	var last int64
 	for i, s := range p.plan.Steps() {
-		at := p.page.Times[i]
+		at := *p.page.Time(i)
 		if at == 0 {
 			continue
 		}

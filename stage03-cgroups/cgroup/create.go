@@ -8,6 +8,7 @@ package cgroup
 
 import (
 	"fmt"
+	"os"
 	"path"
 	"slices"
 	"strconv"
@@ -211,15 +212,39 @@ func (m *Manager) Add(pid int) error {
 	return nil
 }
 
-// Descriptor opens the group's directory for clone3(2) with CLONE_INTO_CGROUP,
-// which lets a child be born in the group: cheaper than moving it, and there is
-// no moment in which it runs outside. The caller closes fd. Only a unified
-// machine can do that: ok is false elsewhere, and when the directory cannot be
-// opened; Add then says why.
+// Add makes the kernel wait until no process of the machine is in the middle
+// of a fork or an exit: some milliseconds, often more than all else that a
+// container needs (percpu_down_write in cgroup_attach_lock(),
+// kernel/cgroup/cgroup.c). A new process has two ways in that do not: in v2 it
+// is born inside (Descriptor), in v1 it moves itself (Entrances).
+
+// Descriptor opens the group's v2 directory for clone3(2) with
+// CLONE_INTO_CGROUP, which lets a child be born in the group. The caller closes
+// fd. ok is false where there is no v2 hierarchy, and when the directory cannot
+// be opened; Add then says why.
 func (m *Manager) Descriptor() (fd int, ok bool) {
-	if m.v2 == nil || len(m.v1) > 0 {
+	if m.v2 == nil {
 		return -1, false
 	}
 	fd, err := unix.Open(m.v2.dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	return fd, err == nil
+}
+
+// Entrances opens the group's file "tasks" in each v1 hierarchy. A thread that
+// writes "0" there moves itself: with the rights of who opened the file, and,
+// alone in its process, the whole process. The caller closes them.
+func (m *Manager) Entrances() ([]*os.File, error) {
+	var entrances []*os.File
+	for _, g := range m.v1 {
+		name := g.dir + "/tasks"
+		fd, err := unix.Open(name, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			for _, f := range entrances {
+				f.Close()
+			}
+			return nil, fmt.Errorf("cgroup: open %q: %w", name, err)
+		}
+		entrances = append(entrances, os.NewFile(uintptr(fd), name))
+	}
+	return entrances, nil
 }

@@ -72,7 +72,7 @@ func TestAProcessEntersEveryHierarchy(t *testing.T) {
 		}
 	}
 	fd, ok := m.Descriptor()
-	if ok != (h.Mode() == cgroup.Unified) {
+	if ok != (h.V2 != nil) {
 		t.Errorf("descriptor: %v on a machine that is %v", ok, h.Mode())
 	}
 	if ok {
@@ -103,6 +103,31 @@ func TestAChildIsBornInTheGroup(t *testing.T) {
 	out, err := cmd.CombinedOutput()
 	if err != nil || string(out) != "0::/skiff-test-born\n" {
 		t.Errorf("it was born in %q (%v)", out, err)
+	}
+}
+
+// In v1 a process goes in by itself, through files that its parent has opened.
+func TestAProcessMovesItselfIn(t *testing.T) {
+	testkit.HostUnchanged(t)
+	h := detect(t)
+	m := create(t, h, "self")
+	entrances, err := m.Entrances()
+	must(t, err)
+	if len(entrances) != len(h.V1) {
+		t.Errorf("%d entrances into %d hierarchies", len(entrances), len(h.V1))
+	}
+	script := "for fd in $(seq 3 " + itoa(2+len(entrances)) + "); do echo 0 >&$fd; done; exec grep -v ^0: /proc/self/cgroup"
+	cmd := exec.Command("bash", "-c", script)
+	cmd.ExtraFiles = entrances
+	out, err := cmd.Output()
+	must(t, err)
+	for line := range strings.Lines(string(out)) {
+		if !strings.HasSuffix(line, ":/skiff-test-self\n") {
+			t.Errorf("outside: %q", line)
+		}
+	}
+	for _, f := range entrances {
+		must(t, f.Close())
 	}
 }
 

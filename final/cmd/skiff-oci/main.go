@@ -39,6 +39,11 @@ func main() {
 		},
 		HideHelpCommand: true,
 		ExitErrHandler:  func(*cli.Context, error) {}, // main does it
+		Action:          unknownCommand,
+		OnUsageError:    usageError,
+	}
+	for _, command := range app.Commands {
+		command.OnUsageError = usageError
 	}
 	err := app.Run(os.Args)
 	var status exitStatus
@@ -49,6 +54,19 @@ func main() {
 		hint.Print(os.Stderr, "skiff-oci", err)
 		os.Exit(exitFailure)
 	}
+}
+
+// usageError makes a wrong flag an error like others: one line and a hint.
+func usageError(c *cli.Context, err error, _ bool) error {
+	return hint.Add(err, "the flags are listed by: "+c.Command.HelpName+" --help")
+}
+
+// unknownCommand is what runs when none of the commands is meant.
+func unknownCommand(c *cli.Context) error {
+	if c.NArg() == 0 {
+		return cli.ShowAppHelp(c)
+	}
+	return hint.Add(fmt.Errorf("unknown command %q", c.Args().First()), "the commands are listed by: "+c.App.Name+" --help")
 }
 
 // exitStatus is the status of a container's program, on its way to main.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,16 +15,29 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"skiff.example/stage01-chroot/testkit"
+	"skiff.example/stage05-images/assemble"
 )
 
-// hostPlatform is what an empty platform means.
-var hostPlatform ocispec.Platform
-
 // refuse is a registry that has lost its blobs.
-var refuse http.HandlerFunc = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) }
+var refuse disturbance = func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+	w.WriteHeader(http.StatusNotFound)
+}
 
-// tamper is a registry that gives other bytes than those asked for.
-var tamper http.HandlerFunc = func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "something else") }
+// shorten is a registry that gives less than the manifest says.
+var shorten disturbance = func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+	fmt.Fprint(w, "too short")
+}
+
+// tamper is a registry that gives layers of the right size, and changed.
+var tamper disturbance = func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	answer := httptest.NewRecorder()
+	next.ServeHTTP(answer, r)
+	blob := answer.Body.Bytes()
+	if len(blob) > 10_000 {
+		blob[len(blob)/2] ^= 1
+	}
+	_, _ = w.Write(blob) // skiff may hang up before the end
+}
 
 // faults are what can be wrong with a command, and the status that it has to
 // have, as docker has it: 125 skiff failed, 126 not executable, 127 not found.
@@ -39,20 +53,24 @@ var faults = []struct {
 		m.disturb.Store(tamper)
 		return []string{"run", m.image}
 	}},
+	{"size mismatch", 125, func(m *machine) []string {
+		m.disturb.Store(shorten)
+		return []string{"run", m.image}
+	}},
 	{"blob lost", 125, func(m *machine) []string {
 		m.disturb.Store(refuse)
 		return []string{"run", m.image}
 	}},
 	{"manifest of another platform", 125, func(m *machine) []string {
-		return []string{"run", m.push("other:1", image(m, ocispec.Platform{OS: "linux", Architecture: "s390x"}))}
+		return []string{"run", m.push("other:1", image(m, assemble.Options{Platform: ocispec.Platform{OS: "linux", Architecture: "s390x"}}))}
 	}},
 	{"not a reference", 125, command("run", "Not An Image")},
 	{"no image", 125, command("run")},
-	{"no such command", 127, command("run", "plain", "nonesuch")},
-	{"no such file", 127, command("run", "plain", "/bin/nonesuch")},
-	{"not executable", 126, command("run", "plain", "/text")},
-	{"a folder", 126, command("run", "plain", "/bin")},
-	{"no program at all", 126, command("run", "plain", "/no-program")},
+	{"no such command", 127, command("run", "IMAGE", "nonesuch")},
+	{"no such file", 127, command("run", "IMAGE", "/bin/nonesuch")},
+	{"not executable", 126, command("run", "IMAGE", "/text")},
+	{"a folder", 126, command("run", "IMAGE", "/bin")},
+	{"no program at all", 126, command("run", "IMAGE", "/no-program")},
 	{"no such directory", 125, command("run", "--workdir", "/nowhere", "IMAGE")},
 	{"no such user", 125, command("run", "--user", "nobody-here", "IMAGE")},
 	{"no such network", 125, command("run", "--network", "moon", "IMAGE")},
@@ -109,7 +127,7 @@ func TestACommandThatIsWrong(t *testing.T) {
 		m.root, m.state = root, state
 		args := fault.args(m)
 		for i := range args {
-			args[i] = strings.ReplaceAll(strings.ReplaceAll(args[i], "IMAGE", m.image), "plain", m.image)
+			args[i] = strings.ReplaceAll(strings.ReplaceAll(args[i], "IMAGE", m.image), "IMAGE", m.image)
 		}
 		got := m.do(args...)
 		if got.status != fault.status {
@@ -117,7 +135,7 @@ func TestACommandThatIsWrong(t *testing.T) {
 		}
 		message := wantOneLine(t, fault.name, got.err)
 		fmt.Fprintf(&said, "# %s\n%s", fault.name, message)
-		m.disturb.Store(http.HandlerFunc(nil))
+		m.disturb.Store(disturbance(nil))
 		m.root, m.state = root, state
 		m.wantNothing()
 	}

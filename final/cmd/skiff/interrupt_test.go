@@ -13,9 +13,9 @@ import (
 
 // endless is a registry that sends the beginning of a blob and then nothing,
 // until the client hangs up. It tells when it has begun.
-func endless() (h http.HandlerFunc, begun <-chan struct{}) {
+func endless() (d disturbance, begun <-chan struct{}) {
 	started := make(chan struct{}, 100)
-	return func(w http.ResponseWriter, r *http.Request) {
+	return func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
 		w.Header().Set("Content-Length", "1000000")
 		_, _ = w.Write([]byte{0x1f, 0x8b}) // as gzip begins
 		w.(http.Flusher).Flush()
@@ -29,8 +29,8 @@ func TestCtrlCDuringPull(t *testing.T) {
 		t.Run(s.String(), func(t *testing.T) {
 			testkit.HostUnchanged(t)
 			m := newMachine(t)
-			handler, begun := endless()
-			m.disturb.Store(handler)
+			stalled, begun := endless()
+			m.disturb.Store(stalled)
 			r := m.start("", "run", m.image)
 			<-begun
 			r.signal(s)
@@ -43,7 +43,7 @@ func TestCtrlCDuringPull(t *testing.T) {
 			m.wantNothing()
 			m.wantNoHalves()
 			// What was there is of use to the next attempt.
-			m.disturb.Store(http.HandlerFunc(nil))
+			m.disturb.Store(disturbance(nil))
 			m.run(nil)
 		})
 	}

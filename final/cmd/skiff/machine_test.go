@@ -34,7 +34,7 @@ type machine struct {
 	root, state string
 	registry    string       // host:port
 	image       string       // its reference
-	disturb     atomic.Value // of type http.HandlerFunc: see disturbed
+	disturb     atomic.Value // of type disturbance: see disturbed
 }
 
 func newMachine(t testing.TB) *machine {
@@ -50,15 +50,19 @@ func newMachine(t testing.TB) *machine {
 		}
 	})
 	m.registry = m.disturbed(real)
-	m.image = m.push("box:1", image(t, ocispec.Platform{}))
+	m.image = m.push("box:1", image(t, assemble.Options{Config: plain}))
 	return m
 }
 
+// A disturbance answers a request for a blob in place of the registry, which
+// is next.
+type disturbance func(w http.ResponseWriter, r *http.Request, next http.Handler)
+
 // disturbed puts a server in front of a registry which passes on all requests
-// until m.disturb has a handler; that one gets those for blobs.
+// until m.disturb has a disturbance; that one gets those for blobs.
 func (m *machine) disturbed(real string) (host string) {
 	transport := &http.Transport{}
-	pass := &httputil.ReverseProxy{
+	next := &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(&url.URL{Scheme: "http", Host: real})
 			r.Out.Host = r.In.Host // locations that the registry gives lead here again
@@ -66,12 +70,12 @@ func (m *machine) disturbed(real string) (host string) {
 		Transport: transport,
 	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		instead, _ := m.disturb.Load().(http.HandlerFunc)
+		instead, _ := m.disturb.Load().(disturbance)
 		if instead != nil && r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/blobs/") {
-			instead(w, r)
+			instead(w, r, next)
 			return
 		}
-		pass.ServeHTTP(w, r)
+		next.ServeHTTP(w, r)
 	}))
 	m.Cleanup(func() {
 		server.Close()
@@ -80,8 +84,11 @@ func (m *machine) disturbed(real string) (host string) {
 	return strings.TrimPrefix(server.URL, "http://")
 }
 
+// plain is the configuration of the image.
+var plain = ocispec.ImageConfig{Cmd: []string{"echo", "the image's command"}, Env: []string{"PATH=/bin"}}
+
 // image is busybox and our program that looks from inside, in two layers.
-func image(t testing.TB, platform ocispec.Platform) v1.Image {
+func image(t testing.TB, o assemble.Options) v1.Image {
 	t.Helper()
 	busybox, err := exec.LookPath("busybox")
 	if err != nil {
@@ -101,15 +108,7 @@ func image(t testing.TB, platform ocispec.Platform) v1.Image {
 		assemble.Regular("no-program", "hello\n", 0o755),
 		assemble.Directory("work"),
 	)
-	img, err := assemble.Image([]assemble.Layer{assemble.Files(files...), above}, assemble.Options{
-		Platform: platform,
-		Config: ocispec.ImageConfig{
-			Entrypoint: []string{"/bin/sh", "-c", `exec "$@"`, "entry"},
-			Cmd:        []string{"echo", "the image's command"},
-			Env:        []string{"PATH=/bin", "COLOUR=blue"},
-			WorkingDir: "/work",
-		},
-	})
+	img, err := assemble.Image([]assemble.Layer{assemble.Files(files...), above}, o)
 	if err != nil {
 		t.Fatal(err)
 	}

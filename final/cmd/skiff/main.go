@@ -37,6 +37,11 @@ func main() {
 		Commands:        []*cli.Command{runCommand(), pullCommand(), imagesCommand(), removeImageCommand(), collectCommand(), doctorCommand()},
 		HideHelpCommand: true,
 		ExitErrHandler:  func(*cli.Context, error) {}, // main does it
+		Action:          unknownCommand,
+		OnUsageError:    usageError,
+	}
+	for _, command := range app.Commands {
+		command.OnUsageError = usageError
 	}
 	ctx, stop := untilInterrupted()
 	defer stop()
@@ -66,6 +71,19 @@ func untilInterrupted() (ctx context.Context, stop func()) {
 		}
 	}()
 	return ctx, func() { signal.Stop(signals); close(signals); cancel(nil) }
+}
+
+// usageError makes a wrong flag an error like others: one line and a hint.
+func usageError(c *cli.Context, err error, _ bool) error {
+	return hint.Add(err, "the flags are listed by: "+c.Command.HelpName+" --help")
+}
+
+// unknownCommand is what runs when none of the commands is meant.
+func unknownCommand(c *cli.Context) error {
+	if c.NArg() == 0 {
+		return cli.ShowAppHelp(c)
+	}
+	return hint.Add(fmt.Errorf("unknown command %q", c.Args().First()), "the commands are listed by: "+c.App.Name+" --help")
 }
 
 // exitStatus is the status of a container's program, on its way to main.

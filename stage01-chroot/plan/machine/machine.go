@@ -57,7 +57,8 @@ const (
 const MessageSize = 256
 
 // A Page is where the loop reports: memory that the parent shares with the
-// child, so that nothing must be sent.
+// child, so that nothing must be sent. Behind it in memory stands a time for
+// each op, see Time.
 type Page struct {
 	// Step is the index of the op being done; -1 before the first one.
 	Step int64
@@ -65,20 +66,30 @@ type Page struct {
 	Errno int64
 	// Child is the pid of a Split, in the pid namespace of who cloned it.
 	Child int64
-	// Timed asks the loop to write Born and Times.
+	// Timed asks the loop to write Born and the times.
 	Timed int64
 	// Born is when the loop began: CLOCK_MONOTONIC nanoseconds.
 	Born int64
 	// Message is the kernel's own text about a failed mount, see Op.Log.
 	Message [MessageSize]byte
-	// Times has one entry an op: CLOCK_MONOTONIC nanoseconds when it was
-	// done, 0 if it was not. Its true length is that of the program.
-	Times [1 << 16]int64
 }
 
 // PageSize is the number of bytes of a Page for a program of n ops.
 func PageSize(n int) int {
-	return int(unsafe.Offsetof(Page{}.Times)) + n*int(unsafe.Sizeof(int64(0)))
+	return int(unsafe.Sizeof(Page{})) + n*int(unsafe.Sizeof(int64(0)))
+}
+
+// Time is when op number i was done, in CLOCK_MONOTONIC nanoseconds; 0 if it
+// was not.
+//
+// Safety: i is below the n with which the page was made. nosplit and the rest
+// as for Loop.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func (p *Page) Time(i int) *int64 {
+	return (*int64)(unsafe.Add(unsafe.Pointer(p), unsafe.Sizeof(Page{})+uintptr(i)*unsafe.Sizeof(int64(0))))
 }
 
 // MapPage makes memory, of at least PageSize(n) bytes, a page. It must stay
@@ -117,8 +128,8 @@ type Program struct {
 	Memory    [][]uint64
 }
 
-// MaxOps is the longest program: the length of Page.Times.
-const MaxOps = len(Page{}.Times)
+// MaxOps is the longest program: far more than any container needs.
+const MaxOps = 1 << 16
 
 // Loop issues the ops one after another. It returns true when all are done,
 // and false after the first failure, which Page then describes. When an op
@@ -146,7 +157,7 @@ func Loop(ops *Op, count int, registers *uintptr, page *Page) bool {
 		}
 		result, errno := issue(op, registers)
 		if page.Timed != 0 {
-			now(&page.Times[i&(MaxOps-1)])
+			now(page.Time(i))
 		}
 		if errno == 0 && result == 0 && op.Flow&NonZero != 0 {
 			errno = unix.ECANCELED

@@ -64,8 +64,8 @@ func TestTheTimeOfEachCallIsNoted(t *testing.T) {
 	skipped := op(unix.SYS_GETPID)
 	skipped.When = 0
 	page, _ := loop([]uintptr{^uintptr(0)}, op(unix.SYS_GETPID), skipped, op(unix.SYS_GETPID))
-	if page.Born == 0 || page.Times[0] < page.Born || page.Times[1] != 0 || page.Times[2] < page.Times[0] {
-		t.Errorf("born %d, times %d", page.Born, page.Times[:3])
+	if page.Born == 0 || *page.Time(0) < page.Born || *page.Time(1) != 0 || *page.Time(2) < *page.Time(0) {
+		t.Errorf("born %d, times %d", page.Born, []int64{*page.Time(0), *page.Time(1), *page.Time(2)})
 	}
 }
 
