@@ -19,6 +19,8 @@ import (
 	"skiff.example/stage06-network/world"
 )
 
+// The demonstration: an image, a pull, a container, and nothing left.
+
 // demo shows the whole; it leaves the host as it was also when it fails, or
 // is interrupted.
 func demo(w io.Writer) (err error) {

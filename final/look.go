@@ -16,6 +16,9 @@ import (
 	"skiff.example/stage06-network/network"
 )
 
+// Looking at one container from both sides: what a script in it prints, and what
+// the host finds below /proc, in its cgroup and on its bridge.
+
 // script is what runs in the container: it prints what it sees, a line each,
 // and then waits until its standard input ends, so that the host can look at
 // it meanwhile. It uses only programs that are in the image.

@@ -38,13 +38,13 @@ func (c *Container) makeCgroup() (*entry, error) {
 	if err := c.cgroup.Set(withDefaultDevices(c.config.Spec.Linux.Resources)); err != nil {
 		return nil, err
 	}
-	tasks, err := c.cgroup.Entrances()
+	born, err := c.cgroup.Descriptor()
 	if err != nil {
 		return nil, err
 	}
-	e := &entry{tasks: tasks}
-	if fd, ok := c.cgroup.Descriptor(); ok {
-		e.born = os.NewFile(uintptr(fd), "cgroup")
+	e := &entry{born: born}
+	if e.tasks, err = c.cgroup.Entrances(); err != nil {
+		return nil, errors.Join(err, e.Close())
 	}
 	return e, nil
 }

@@ -12,6 +12,9 @@ import (
 	"golang.org/x/term"
 )
 
+// The caller's side of a terminal: carrying bytes to and from the container's,
+// and the caller's own terminal in raw mode meanwhile: termios(3), tty_ioctl(4).
+
 // connect carries bytes between the caller's terminal and the container's
 // until the container has closed its end; the returned function waits for
 // that and puts the caller's terminal back as it was. Where the caller has no

@@ -14,6 +14,10 @@ import (
 	"skiff.example/stage02-namespaces/launch"
 )
 
+// create and start: a container that is made by one command and begun by another.
+// Between the two its process waits at a FIFO (fifo(7)), which also tells start
+// when the program runs. runtime-spec runtime.md, "Lifecycle".
+
 // Create makes a container up to the point where only its program is missing,
 // and leaves it waiting for Start. It returns when the container has come so
 // far; what fails before is an error of Create.

@@ -14,6 +14,10 @@ import (
 	"skiff.example/stage03-cgroups/journal"
 )
 
+// What later commands do with a container that is there: look at it, signal it,
+// delete it, and unmake what killed commands have left. runtime-spec runtime.md,
+// "Operations".
+
 // ErrNotFound is in the error for a container that does not exist.
 var ErrNotFound = errors.New("no such container")
 

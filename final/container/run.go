@@ -15,6 +15,9 @@ import (
 	"skiff.example/stage02-namespaces/launch"
 )
 
+// run: make, start, wait, unmake in one. The signals that this process gets
+// meanwhile are the container's: signal(7), and for a first process pid_namespaces(7).
+
 // Run makes a container, waits until its program has ended, unmakes the
 // container, and returns the exit status as a shell gives it: the program's
 // own, or 128 and the signal that ended it. observe, if not nil, sees the

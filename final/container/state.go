@@ -16,6 +16,9 @@ import (
 	"skiff.example/stage01-chroot/hint"
 )
 
+// What is kept of a container on disk, and the locks that keep commands apart:
+// JSON files that people can read, flock(2), rename(2).
+
 // The files of a container's state folder. People can read all of them.
 const (
 	stateFile   = "state.json"  // what is below

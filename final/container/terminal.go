@@ -14,6 +14,9 @@ import (
 	"skiff.example/stage02-namespaces/mount"
 )
 
+// The container's side of a terminal: a pseudoterminal in a devpts file system
+// of its own: pty(7).
+
 // A terminal is a pseudoterminal of the container, made by the parent: pty(7),
 // devpts(5).
 //

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -12,6 +13,9 @@ import (
 	"skiff.example/stage01-chroot/hint"
 	"skiff.example/stage05-images/image"
 )
+
+// From an image's configuration and the caller's wishes to a container's:
+// image-spec conversion.md.
 
 // setProcess decides what runs, and as whom: image-spec config.md, and
 // conversion.md, "Verbatim fields".
@@ -36,14 +40,8 @@ func setProcess(p *specs.Process, img *image.Image, o Options) error {
 			p.Cwd = dir
 		}
 	}
-	name := config.User
-	if o.User != "" {
-		name = o.User
-	}
-	if name != "" {
-		if p.User, err = oci.ResolveUser(name, img.Layers); err != nil {
-			return err
-		}
+	if p.User, err = oci.ResolveUser(cmp.Or(o.User, config.User, "0"), img.Layers); err != nil {
+		return err
 	}
 	dropCapabilities(p)
 	return oci.SetHome(p, img.Layers)

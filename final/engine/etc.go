@@ -11,6 +11,9 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
+// The files of /etc that belong to a container and not to its image: hosts(5),
+// hostname(5), resolv.conf(5).
+
 // writeEtc writes the files of /etc that belong to the container and not to
 // its image: its name, and who is who. They are bind-mounted, so the image
 // cannot lead the writes elsewhere.

@@ -23,6 +23,9 @@ import (
 	"skiff.example/stage06-network/network"
 )
 
+// Running an image: what has to be there before the container, and the network
+// that it gets while it waits.
+
 // Options say how to run an image. The zero value of each field leaves it to
 // the image or to skiff.
 type Options struct {

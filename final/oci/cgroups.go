@@ -12,6 +12,9 @@ import (
 	"skiff.example/stage02-namespaces/mount"
 )
 
+// The mount of type "cgroup": cgroups(7), runtime-spec config-linux.md, "Control
+// groups".
+
 // unified is the name of the v2 hierarchy among a container's groups.
 const unified = ""
 

@@ -9,6 +9,8 @@ import (
 	"skiff.example/stage01-chroot/plan"
 )
 
+// The configuration that containers of images begin with, and that `spec` writes.
+
 // Default is a configuration to start from: a container with all namespaces
 // but the user and the time namespace, and few rights. Each call returns one
 // of its own.

@@ -15,6 +15,10 @@ import (
 	"skiff.example/stage04-overlay/overlay"
 )
 
+// From a configuration to the plan of a container's first process, in the order
+// that the kernel and the specification ask for: runtime-spec config.md,
+// config-linux.md.
+
 // chapter is the chapter of workshop.md that explains these steps.
 const chapter = 7
 

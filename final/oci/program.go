@@ -10,6 +10,8 @@ import (
 	"skiff.example/stage01-chroot/plan"
 )
 
+// Which program is executed: runtime-spec config.md, "args", and execvp(3).
+
 // defaultPath is where a program is looked for when the container's
 // environment has no PATH.
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

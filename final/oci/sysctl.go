@@ -12,6 +12,9 @@ import (
 	"skiff.example/stage02-namespaces/namespace"
 )
 
+// Kernel parameters of the container's namespaces: runtime-spec config-linux.md,
+// "Sysctl", and sysctl(8).
+
 // isSysctlName tells whether a name is words of letters, digits, "_" and "-"
 // between dots or slashes. Anything else (CVE-2022-0811 smuggled a second one
 // in with "+") is refused.

@@ -17,6 +17,9 @@ import (
 	"skiff.example/stage01-chroot/hint"
 )
 
+// Who the program runs as: names, numbers and homes, from the container's
+// /etc/passwd and /etc/group: passwd(5), group(5).
+
 // maxUserFile is how large /etc/passwd and /etc/group of a container may be,
 // in bytes: they are read by a process of the host (CVE-2026-47262).
 const maxUserFile = 1 << 20
@@ -118,9 +121,14 @@ func ResolveUser(text string, roots []string) (specs.User, error) {
 	if err != nil {
 		return specs.User{}, hint.Add(fmt.Errorf("user %q: %w", text, err), "a user without an entry in the image's /etc/passwd can be given as a number")
 	}
-	u := specs.User{UID: uint32(found.Uid), GID: uint32(found.Gid)}
+	// The primary group is among the others too: a program that changes its
+	// primary group must not lose what is forbidden to this one
+	// (CVE-2022-36109).
+	u := specs.User{UID: uint32(found.Uid), GID: uint32(found.Gid), AdditionalGids: []uint32{uint32(found.Gid)}}
 	for _, g := range found.Sgids {
-		u.AdditionalGids = append(u.AdditionalGids, uint32(g))
+		if g != found.Gid {
+			u.AdditionalGids = append(u.AdditionalGids, uint32(g))
+		}
 	}
 	return u, nil
 }

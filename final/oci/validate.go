@@ -12,6 +12,8 @@ import (
 	"skiff.example/stage01-chroot/hint"
 )
 
+// What a configuration must have, and what skiff does not do.
+
 // validate refuses what cannot be, before anything is made on the host.
 func validate(s *specs.Spec) error {
 	switch {

@@ -11,6 +11,9 @@ import (
 	"skiff.example/stage01-chroot/plan"
 )
 
+// The order in which a process gives its rights away: credentials(7),
+// capabilities(7).
+
 // Steps adds the steps that take from the process all rights that its
 // configuration does not give it, and make it the user that it says. They
 // come last in the plan, right before the program, because what comes before

@@ -9,6 +9,8 @@ import (
 	"skiff.example/stage01-chroot/plan"
 )
 
+// Resource limits: getrlimit(2), runtime-spec config.md, "POSIX process".
+
 // rlimits adds the steps that set resource limits. A type that is not known,
 // or named twice, is an error (runtime-spec config.md, "POSIX process").
 func rlimits(p *plan.Plan, limits []specs.POSIXRlimit) error {

@@ -10,6 +10,8 @@ import (
 	"skiff.example/stage01-chroot/rootfs/inroot"
 )
 
+// Where a program is in a root file system: execvp(3).
+
 // Find returns the path of a command in the root dir: a command without a
 // slash is looked up in DefaultPath, as execvp(3) does with PATH; the host's
 // own PATH would find the host's programs. One with a slash is a path already,

@@ -44,7 +44,7 @@ type programLoad struct {
 
 // LoadDeviceFilter loads a program of type BPF_PROG_TYPE_CGROUP_DEVICE. Its
 // name, 15 letters, digits, '_' and '.' at most, is what tools show (bpftool
-// prog) and what [Attached] returns. When the kernel's verifier rejects the
+// prog) and what [Program.Name] returns. When the kernel's verifier rejects the
 // program, the error holds what it says.
 func LoadDeviceFilter(name string, code []Instruction) (*Program, error) {
 	words := []byte(license)

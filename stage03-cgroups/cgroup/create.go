@@ -220,14 +220,16 @@ func (m *Manager) Add(pid int) error {
 
 // Descriptor opens the group's v2 directory for clone3(2) with
 // CLONE_INTO_CGROUP, which lets a child be born in the group. The caller closes
-// fd. ok is false where there is no v2 hierarchy, and when the directory cannot
-// be opened; Add then says why.
-func (m *Manager) Descriptor() (fd int, ok bool) {
+// it. It is nil where there is no v2 hierarchy.
+func (m *Manager) Descriptor() (*os.File, error) {
 	if m.v2 == nil {
-		return -1, false
+		return nil, nil
 	}
 	fd, err := unix.Open(m.v2.dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	return fd, err == nil
+	if err != nil {
+		return nil, fmt.Errorf("cgroup: open %q: %w", m.v2.dir, err)
+	}
+	return os.NewFile(uintptr(fd), m.v2.dir), nil
 }
 
 // Entrances opens the group's file "tasks" in each v1 hierarchy. A thread that

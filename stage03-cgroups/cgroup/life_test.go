@@ -71,12 +71,13 @@ func TestAProcessEntersEveryHierarchy(t *testing.T) {
 			t.Errorf("outside: %q", line)
 		}
 	}
-	fd, ok := m.Descriptor()
-	if ok != (h.V2 != nil) {
-		t.Errorf("descriptor: %v on a machine that is %v", ok, h.Mode())
+	group, err := m.Descriptor()
+	must(t, err)
+	if (group != nil) != (h.V2 != nil) {
+		t.Errorf("descriptor: %v on a machine that is %v", group, h.Mode())
 	}
-	if ok {
-		must(t, unix.Close(fd))
+	if group != nil {
+		must(t, group.Close())
 	}
 	pids, err := m.Processes()
 	if err != nil || len(pids) != 1 || pids[0] != shell.cmd.Process.Pid {
@@ -93,13 +94,11 @@ func TestAProcessEntersEveryHierarchy(t *testing.T) {
 func TestAChildIsBornInTheGroup(t *testing.T) {
 	testkit.HostUnchanged(t)
 	m := create(t, unified(t), "born")
-	fd, ok := m.Descriptor()
-	if !ok {
-		t.Fatal("no descriptor")
-	}
-	defer unix.Close(fd)
+	group, err := m.Descriptor()
+	must(t, err)
+	defer group.Close()
 	cmd := exec.Command("grep", "^0:", "/proc/self/cgroup")
-	cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: fd}
+	cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(group.Fd())}
 	out, err := cmd.CombinedOutput()
 	if err != nil || string(out) != "0::/skiff-test-born\n" {
 		t.Errorf("it was born in %q (%v)", out, err)

@@ -12,6 +12,9 @@ import (
 	"skiff.example/stage02-namespaces/launch"
 )
 
+// The commands that make containers: run and create take a bundle, spec writes
+// the configuration to start one from.
+
 // bundleFlags are the flags of run and create.
 var bundleFlags = []cli.Flag{
 	&cli.StringFlag{Name: "bundle", Aliases: []string{"b"}, Value: ".", Usage: "the bundle's folder"},

@@ -8,6 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Signals by name, as kill(1) takes them: signal(7).
+
 // signalByName finds a signal by number or name: 15, TERM, SIGTERM.
 func signalByName(text string) (syscall.Signal, bool) {
 	if n, err := strconv.Atoi(text); err == nil {

@@ -13,6 +13,8 @@ import (
 	"skiff.example/stage05-images/image"
 )
 
+// The commands about images: pull, images, rmi.
+
 var platformFlag = &cli.StringFlag{Name: "platform", Usage: "which of an image's platforms, OS/ARCH[/VARIANT]"}
 
 // platformOf reads --platform; without it, the zero value means this machine's.

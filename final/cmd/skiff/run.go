@@ -13,6 +13,9 @@ import (
 	"skiff.example/stage01-chroot/hint"
 )
 
+// skiff run: the words of the command line, as docker run has them, become
+// engine.Options.
+
 func runCommand() *cli.Command {
 	return &cli.Command{
 		Name: "run", Usage: "run a command in a new container; pull its image first if need be",
