@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -134,6 +135,14 @@ func (m *machine) probeImage(config ocispec.ImageConfig) string {
 		assemble.Regular("probe", string(program), 0o755), assemble.Directory("work"))
 }
 
+// nothingLeft asserts that there is no container's folder.
+func (m *machine) nothingLeft() {
+	m.Helper()
+	if _, err := os.Stat(filepath.Join(m.root, "containers")); !errors.Is(err, os.ErrNotExist) {
+		m.Errorf("the folder of containers: %v; want none", err)
+	}
+}
+
 func TestTheConfigurationOfTheImageIsUsed(t *testing.T) {
 	testkit.HostUnchanged(t)
 	m := newMachine(t)
@@ -177,7 +186,7 @@ func TestAnImageThatCannotRun(t *testing.T) {
 			}
 		})
 	}
-	empty(t, filepath.Join(m.root, "containers"))
+	m.nothingLeft()
 }
 
 func TestTheExitStatusIsTheProgrammes(t *testing.T) {
@@ -198,7 +207,7 @@ func TestARunThatIsInterruptedLeavesNothing(t *testing.T) {
 	m.run("pull", m.ref)
 	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
 		m.interrupt(signal)
-		empty(t, filepath.Join(m.root, "containers"))
+		m.nothingLeft()
 	}
 }
 
@@ -209,7 +218,7 @@ func TestTheNextRunTakesAwayWhatAKilledOneHasLeft(t *testing.T) {
 	m.run("pull", m.ref)
 	m.interrupt(syscall.SIGKILL)
 	m.run("run", m.ref, "sh", "-c", ":")
-	empty(t, filepath.Join(m.root, "containers"))
+	m.nothingLeft()
 }
 
 // interrupt starts a container and sends the signal to the run.

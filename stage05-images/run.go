@@ -2,7 +2,7 @@ package main
 
 // A container on the layers of an image: the steps of chapters 2 and 4, with
 // what the image's configuration says about the program (image-spec config.md).
-// What it leaves on the host, one folder, is in a journal (chapter 3).
+// What it leaves on the host, two folders, is in a journal (chapter 3).
 
 import (
 	"cmp"
@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -23,9 +24,9 @@ import (
 	"skiff.example/stage02-namespaces/launch"
 	"skiff.example/stage02-namespaces/mount"
 	"skiff.example/stage03-cgroups/journal"
+	"skiff.example/stage03-cgroups/state"
 	"skiff.example/stage04-overlay/overlay"
 	"skiff.example/stage05-images/execvp"
-	"skiff.example/stage05-images/journals"
 )
 
 // chapter is the chapter of workshop.md that explains these steps.
@@ -56,21 +57,19 @@ func run(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	containers := filepath.Join(root, "containers")
-	j, id, err := journals.Begin(containers, journal.Files())
+	folder, err := containerFolder(filepath.Join(root, "containers"))
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, j.Undo(journal.Files())) }()
-	dir := filepath.Join(containers, id)
-	if err := j.Record("remove-all", dir); err != nil {
+	defer func() { err = errors.Join(err, folder.Close()) }() // undoes the journal
+	writable, target := filepath.Join(folder.Path, "writable"), filepath.Join(folder.Path, "rootfs")
+	if err := folder.Journal.Record("remove-all", writable, target); err != nil {
 		return err
 	}
-	stack, err := overlay.Prepare(dir, img.Layers)
+	stack, err := overlay.Prepare(writable, img.Layers)
 	if err != nil {
 		return err
 	}
-	target := filepath.Join(dir, "rootfs")
 	if err := os.Mkdir(target, 0o700); err != nil {
 		return err
 	}
@@ -79,6 +78,16 @@ func run(c *cli.Context) (err error) {
 		return err
 	}
 	return wait(c.Context, p)
+}
+
+// containerFolder removes what killed runs have left in dir, and makes a folder
+// for this run, named by its pid.
+func containerFolder(dir string) (*state.Folder, error) {
+	undoers := journal.Files()
+	if err := state.Collect(dir, undoers, func(string, []journal.Entry) {}); err != nil {
+		return nil, err
+	}
+	return state.Open(dir, strconv.Itoa(os.Getpid()), undoers)
 }
 
 // containerPlan is what the container's first process does to itself: stack the
@@ -195,7 +204,7 @@ func printPlan(c *cli.Context) error {
 	const images, dir = "/var/lib/skiff-stage05/images/layers/sha256/", "/var/lib/skiff-stage05/containers/1234"
 	layers := overlay.Stack{
 		Lower: []string{images + "333", images + "222", images + "111"},
-		Upper: dir + "/upper", Work: dir + "/work",
+		Upper: dir + "/writable/upper", Work: dir + "/writable/work",
 	}
 	p, err := containerPlan(layers, dir+"/rootfs", ocispec.ImageConfig{
 		Cmd: []string{"/bin/sh"}, Env: []string{"PATH=" + execvp.DefaultPath},

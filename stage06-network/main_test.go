@@ -108,7 +108,7 @@ func (h *host) run(args ...string) string {
 	return string(out)
 }
 
-// nothingLeft asserts that there is no lease and no journal. Links and rules
+// nothingLeft asserts that no lease and no journal is left. Links and rules
 // are HostUnchanged's.
 func (h *host) nothingLeft() {
 	h.Helper()

@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/urfave/cli/v2"
@@ -19,8 +21,8 @@ import (
 	"skiff.example/stage02-namespaces/launch"
 	"skiff.example/stage02-namespaces/mount"
 	"skiff.example/stage03-cgroups/journal"
+	"skiff.example/stage03-cgroups/state"
 	"skiff.example/stage05-images/execvp"
-	"skiff.example/stage05-images/journals"
 	"skiff.example/stage06-network/network"
 )
 
@@ -78,24 +80,27 @@ func connect(c *cli.Context, container *launch.Process) (disconnect func() error
 	if err != nil {
 		return nil, fmt.Errorf("--subnet: %w", err)
 	}
-	state, err := filepath.Abs(c.String("state"))
+	dir, err := filepath.Abs(c.String("state"))
 	if err != nil {
 		return nil, err
 	}
-	n, err := network.Open(filepath.Join(state, "network"), network.Config{Bridge: c.String("bridge"), Subnet: subnet})
+	n, err := network.Open(filepath.Join(dir, "network"), network.Config{Bridge: c.String("bridge"), Subnet: subnet})
 	if err != nil {
 		return nil, err
 	}
 	undoers := journal.Undoers{network.UndoKind: network.Undo}
-	j, id, err := journals.Begin(filepath.Join(state, "journals"), undoers)
+	containers, id := filepath.Join(dir, "containers"), strconv.Itoa(os.Getpid())
+	if err := state.Collect(containers, undoers, func(string, []journal.Entry) {}); err != nil {
+		return nil, err
+	}
+	folder, err := state.Open(containers, id, undoers)
 	if err != nil {
 		return nil, err
 	}
-	disconnect = func() error { return j.Undo(undoers) }
-	if _, err := n.Attach(j, id, fmt.Sprintf("/proc/%d/ns/net", container.Pid)); err != nil {
-		return nil, errors.Join(err, disconnect())
+	if _, err := n.Attach(folder.Journal, id, fmt.Sprintf("/proc/%d/ns/net", container.Pid)); err != nil {
+		return nil, errors.Join(err, folder.Close())
 	}
-	return disconnect, nil
+	return folder.Close, nil // which undoes the journal
 }
 
 // finish opens the gate and waits for the container's end, which the end of

@@ -215,6 +215,7 @@ func (c *Container) remember() error {
 		Created:  time.Now().UTC(),
 		Rootfs:   c.config.Spec.Root.Path,
 		Attended: c.attended,
+		Started:  c.attended, // nobody will start it
 	}
 	c.state.StartTime, _ = startTime(c.process.Pid)
 	if err := c.state.write(c.dir); err != nil {

@@ -38,10 +38,6 @@ func (r *Runtime) Run(config Config, observe func(*plan.Plan, []launch.Timing)) 
 	if err := c.process.Started(); err != nil {
 		return 0, errors.Join(err, drained())
 	}
-	c.state.Started = true
-	if err := c.state.write(c.dir); err != nil {
-		return 0, errors.Join(err, drained())
-	}
 	if observe != nil {
 		observe(c.plan, c.process.Times())
 	}

@@ -35,7 +35,7 @@ type State struct {
 	specs.State
 	Created   time.Time `json:"created"`
 	StartTime uint64    `json:"startTime"` // of the process, in clock ticks since boot, to know it from another with its pid
-	Started   bool      `json:"started"`   // it is past the start FIFO
+	Started   bool      `json:"started"`   // it is past the start FIFO, or has none
 	Rootfs    string    `json:"rootfs"`
 	Attended  bool      `json:"attended"` // a Run waits for it, and unmakes it; without that it is an orphan
 }

@@ -33,10 +33,11 @@ func Load(dir string) (*specs.Spec, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load bundle %q: %w", dir, err)
 	}
-	spec := &specs.Spec{}
-	if err := json.Unmarshal(text, spec); err != nil {
+	var c configuration
+	if err := json.Unmarshal(text, &c); err != nil {
 		return nil, fmt.Errorf("load %q: %w", file, describe(err, text))
 	}
+	spec := c.spec()
 	if err := validate(spec); err != nil {
 		return nil, fmt.Errorf("load %q: %w", file, err)
 	}
@@ -48,6 +49,29 @@ func Load(dir string) (*specs.Spec, error) {
 		spec.Root.Path = filepath.Join(absolute, spec.Root.Path)
 	}
 	return spec, nil
+}
+
+// A configuration is what specs.Spec has for Linux. encoding/json looks at
+// every type that a text could have before it reads the text, and those for
+// Windows, Solaris, z/OS and virtual machines take it as long as all others.
+type configuration struct {
+	Version     string            `json:"ociVersion"`
+	Process     *specs.Process    `json:"process"`
+	Root        *specs.Root       `json:"root"`
+	Hostname    string            `json:"hostname"`
+	Domainname  string            `json:"domainname"`
+	Mounts      []specs.Mount     `json:"mounts"`
+	Hooks       *specs.Hooks      `json:"hooks"`
+	Annotations map[string]string `json:"annotations"`
+	Linux       *specs.Linux      `json:"linux"`
+}
+
+// spec is the configuration as everybody else has it.
+func (c *configuration) spec() *specs.Spec {
+	return &specs.Spec{
+		Version: c.Version, Process: c.Process, Root: c.Root, Hostname: c.Hostname, Domainname: c.Domainname,
+		Mounts: c.Mounts, Hooks: c.Hooks, Annotations: c.Annotations, Linux: c.Linux,
+	}
 }
 
 // readLimited reads a file of at most maxConfig bytes.
