@@ -111,7 +111,7 @@ func dockerRegistry(m *machine) (host string) {
 	host = nobody(m)
 	dir := m.TempDir()
 	config := filepath.Join(dir, "config.yml")
-	m.must(os.WriteFile(config, fmt.Appendf(nil, "version: 0.1\nlog: {level: fatal, accesslog: {disabled: true}}\n"+
+	m.must(os.WriteFile(config, fmt.Appendf(nil, "version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\n"+
 		"storage: {filesystem: {rootdirectory: %q}}\nhttp: {addr: %q}\n", dir, host), 0o600))
 	server := exec.Command("docker-registry", "serve", config)
 	var said strings.Builder
