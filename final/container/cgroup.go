@@ -49,15 +49,16 @@ func (c *Container) makeCgroup() (*entry, error) {
 	return e, nil
 }
 
-// withDefaultDevices adds to the rules of the configuration, which usually
-// begin by forbidding everything, those for the devices that every container
-// has.
+// withDefaultDevices puts the rules of the configuration between one that
+// forbids all devices, since a container has those that it was given and no
+// others, and those for the devices that every container has.
 func withDefaultDevices(r *specs.LinuxResources) *specs.LinuxResources {
-	if r == nil || len(r.Devices) == 0 {
-		return r
+	var all specs.LinuxResources
+	if r != nil {
+		all = *r
 	}
-	all := *r
-	all.Devices = append(append([]specs.LinuxDeviceCgroup{}, r.Devices...), cgroup.DefaultDevices()...)
+	rules := []specs.LinuxDeviceCgroup{{Allow: false, Access: "rwm"}}
+	all.Devices = append(append(rules, all.Devices...), cgroup.DefaultDevices()...)
 	return &all
 }
 
