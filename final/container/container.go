@@ -52,6 +52,7 @@ type Config struct {
 	KeepDescriptors int       // how many descriptors from 3 on the program inherits
 	Warn            io.Writer // where warnings go
 	Timed           bool      // measure the steps
+	Signals         *Signals  // what Run passes on; nil: it catches them itself, until it returns
 }
 
 // A Container is one that this process is making or running.

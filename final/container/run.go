@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"strconv"
 	"strings"
 	"syscall"
@@ -23,9 +22,12 @@ import (
 // own, or 128 and the signal that ended it. observe, if not nil, sees the
 // plan and its timings before they are gone.
 func (r *Runtime) Run(config Config, observe func(*plan.Plan, []launch.Timing)) (status int, err error) {
-	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, forwarded...)
-	defer signal.Stop(signals)
+	signals := config.Signals
+	if signals == nil {
+		signals = CatchSignals()
+		defer signals.stop()
+	}
+	<-signals.caught
 	c, err := r.make(config, true, func(*Container) (beginning, error) { return beginning{}, nil })
 	if err != nil {
 		return 0, err
@@ -42,7 +44,7 @@ func (r *Runtime) Run(config Config, observe func(*plan.Plan, []launch.Timing)) 
 		observe(c.plan, c.process.Times())
 	}
 	ended := make(chan struct{})
-	go c.forward(signals, ended)
+	go c.forward(signals.got, ended)
 	end, err := c.process.Wait()
 	close(ended)
 	return exitStatus(end), errors.Join(err, drained())
@@ -54,13 +56,6 @@ func (c *Container) connectTerminal() (wait func() error, err error) {
 		return func() error { return nil }, nil
 	}
 	return connect(c.terminal.master)
-}
-
-// forwarded are the signals that are passed on to the container: those that
-// people and service managers send. All others are for this process: its
-// children, its timers, its terminal, the Go scheduler's.
-var forwarded = []os.Signal{
-	unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGCONT, unix.SIGTSTP,
 }
 
 // forward passes the signals that this process gets on to the container.

@@ -44,10 +44,12 @@ func runCommand() *cli.Command {
 		Name: "run", Usage: "create a container, start it, wait for its end, delete it", ArgsUsage: "ID",
 		Flags: append([]cli.Flag{&cli.BoolFlag{Name: "explain", Usage: "print each step and how long it took"}}, bundleFlags...),
 		Action: func(c *cli.Context) error {
+			signals := container.CatchSignals() // meanwhile, the configuration is read
 			config, err := configOf(c)
 			if err != nil {
 				return err
 			}
+			config.Signals = signals
 			var observe func(*plan.Plan, []launch.Timing)
 			if c.Bool("explain") {
 				config.Timed = true

@@ -1,0 +1,37 @@
+package container
+
+import (
+	"os"
+	"os/signal"
+
+	"golang.org/x/sys/unix"
+)
+
+// forwarded are the signals that are passed on to the container: those that
+// people and service managers send. All others are for this process: its
+// children, its timers, its terminal, the Go scheduler's.
+var forwarded = []os.Signal{
+	unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGCONT, unix.SIGTSTP,
+}
+
+// Signals are what this process gets for the container that it runs:
+// signal(7).
+type Signals struct {
+	got    chan os.Signal
+	caught chan struct{} // closed when no signal ends this process any more
+}
+
+// CatchSignals begins to catch. It returns at once: the Go runtime takes half
+// a millisecond, in which the caller can do what leaves nothing behind, such
+// as read the configuration. Run waits for it.
+func CatchSignals() *Signals {
+	s := &Signals{got: make(chan os.Signal, 16), caught: make(chan struct{})}
+	go func() {
+		signal.Notify(s.got, forwarded...)
+		close(s.caught)
+	}()
+	return s
+}
+
+// stop makes the signals do again what they did before.
+func (s *Signals) stop() { signal.Stop(s.got) }
