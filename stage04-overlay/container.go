@@ -1,13 +1,11 @@
 package main
 
 import (
-	"strings"
-
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"skiff.example/stage01-chroot/plan"
-	"skiff.example/stage01-chroot/rootfs"
+	"skiff.example/stage02-namespaces/execvp"
 	"skiff.example/stage02-namespaces/mount"
 	"skiff.example/stage04-overlay/overlay"
 )
@@ -59,25 +57,7 @@ func container(layers overlay.Stack, target string, argv []string) (*plan.Plan, 
 	p.Add(plan.LoopbackUp(p)...)
 	p.Section(2, "the program")
 	p.Add(plan.Umask(0o022), plan.CloseOnExec(3), plan.SetSignalMask(0))
-	p.Add(execute(argv)...)
+	env := []string{"PATH=" + execvp.DefaultPath, "HOME=/root"}
+	p.Add(execvp.Steps(argv, env)...)
 	return p, nil
-}
-
-// execute tries the directories of PATH in turn, as execvp(3) does: only
-// inside is it known which one has the program.
-func execute(argv []string) []plan.Step {
-	env := []string{"PATH=" + strings.Join(rootfs.DefaultPath, ":"), "HOME=/root"}
-	if strings.Contains(argv[0], "/") {
-		return []plan.Step{plan.Execve(argv[0], argv, env)}
-	}
-	var tries []plan.Step
-	for i, dir := range rootfs.DefaultPath {
-		try := plan.Execve(dir+"/"+argv[0], argv, env).Doing("execute %q", argv[0]).
-			Hint(unix.ENOENT, "no directory of "+env[0]+" has it")
-		if i < len(rootfs.DefaultPath)-1 {
-			try = try.Accept(unix.ENOENT, unix.ENOTDIR, unix.EACCES)
-		}
-		tries = append(tries, try)
-	}
-	return tries
 }

@@ -21,12 +21,12 @@ import (
 
 	"skiff.example/stage01-chroot/hint"
 	"skiff.example/stage01-chroot/plan"
+	"skiff.example/stage02-namespaces/execvp"
 	"skiff.example/stage02-namespaces/launch"
 	"skiff.example/stage02-namespaces/mount"
 	"skiff.example/stage03-cgroups/journal"
 	"skiff.example/stage03-cgroups/state"
 	"skiff.example/stage04-overlay/overlay"
-	"skiff.example/stage05-images/execvp"
 )
 
 // chapter is the chapter of workshop.md that explains these steps.

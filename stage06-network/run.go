@@ -18,11 +18,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"skiff.example/stage01-chroot/plan"
+	"skiff.example/stage02-namespaces/execvp"
 	"skiff.example/stage02-namespaces/launch"
 	"skiff.example/stage02-namespaces/mount"
 	"skiff.example/stage03-cgroups/journal"
 	"skiff.example/stage03-cgroups/state"
-	"skiff.example/stage05-images/execvp"
 	"skiff.example/stage06-network/network"
 )
 

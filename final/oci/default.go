@@ -7,6 +7,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"skiff.example/stage01-chroot/plan"
+	"skiff.example/stage02-namespaces/execvp"
 )
 
 // The configuration that containers of images begin with, and that `spec` writes.
@@ -22,7 +23,7 @@ func Default() *specs.Spec {
 		Process: &specs.Process{
 			Terminal: true,
 			Args:     []string{"sh"},
-			Env:      []string{"PATH=" + defaultPath, "TERM=xterm"},
+			Env:      []string{"PATH=" + execvp.DefaultPath, "TERM=xterm"},
 			Cwd:      "/",
 			Capabilities: &specs.LinuxCapabilities{
 				Bounding: capabilities, Effective: capabilities, Permitted: capabilities,

@@ -26,6 +26,8 @@ var usualCauses = map[cause]string{
 	{"execve", unix.ENOENT}:     "the program, or the interpreter that its first line or ELF header names, is not in the root file system",
 	{"execve", unix.EACCES}:     "the program has no execute permission, or is a directory, or its mount is noexec",
 	{"execve", unix.ENOEXEC}:    "the program is of another architecture, or a script without #!",
+	{"faccessat2", unix.ENOENT}: "the container has no such file",
+	{"faccessat2", unix.EACCES}: "the program has no execute permission",
 	{"fsopen", unix.ENODEV}:     "the kernel does not have this file system; is its module loaded?",
 	{"fsmount", unix.EPERM}:     "mounting needs CAP_SYS_ADMIN in the user namespace that owns the mount namespace",
 	{"mknodat", unix.EPERM}:     "making devices needs CAP_MKNOD in the initial user namespace",

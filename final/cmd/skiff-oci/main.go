@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
@@ -21,10 +20,6 @@ import (
 const exitFailure = 1
 
 func main() {
-	// What this program does, it does one thing after another, and most of it
-	// in the kernel. More than one processor for Go code only means threads
-	// that wake each other: five times the context switches (see `make bench`).
-	runtime.GOMAXPROCS(1)
 	app := &cli.App{
 		Name:  "skiff-oci",
 		Usage: "run containers as the OCI runtime specification says",

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"skiff.example/stage05-images/execvp"
+	"skiff.example/stage02-namespaces/execvp"
 )
 
 func TestEachDirectoryOfPathIsTried(t *testing.T) {
