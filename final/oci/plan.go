@@ -28,9 +28,6 @@ type Container struct {
 	Spec       *specs.Spec
 	Namespaces *namespace.Set
 
-	// Enter are the steps that take the process into its cgroups; they come
-	// first, so that all that it does is counted and limited.
-	Enter []plan.Step
 	// Prepared are the steps that wait until the parent has done its part:
 	// id maps, network, state. They come as late as they can, so that parent
 	// and child work at the same time.
@@ -43,6 +40,9 @@ type Container struct {
 	// Cgroups are the container's groups: hierarchy ("memory", "name=systemd";
 	// "" for version 2) → directory, see cgroup.Manager.Paths.
 	Cgroups map[string]string
+	// Entrances are the files through which the process moves itself into
+	// those of version 1, see cgroup.Manager.Entrances.
+	Entrances []string
 	// Terminal is the container's terminal. Nil leaves it the descriptors 0-2
 	// of its parent.
 	Terminal *Terminal
@@ -63,11 +63,9 @@ type Terminal struct {
 // the container asked for and does not get.
 func (c *Container) Plan() (p *plan.Plan, warnings []string, err error) {
 	p = &plan.Plan{}
+	enter := openCgroups(p, c.Entrances)
 	c.Namespaces.Steps(p)
-	if len(c.Enter) > 0 {
-		p.Section(3, "enter the cgroups")
-		p.Add(c.Enter...)
-	}
+	enter()
 	if c.Namespaces.Has(unix.CLONE_NEWUSER) {
 		c.waitForParent(p) // before its ids are mapped, the process is nobody
 		p.Section(2, "root of its own user namespace")

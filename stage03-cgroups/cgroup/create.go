@@ -232,21 +232,13 @@ func (m *Manager) Descriptor() (*os.File, error) {
 	return os.NewFile(uintptr(fd), m.v2.dir), nil
 }
 
-// Entrances opens the group's file "tasks" in each v1 hierarchy. A thread that
-// writes "0" there moves itself: with the rights of who opened the file, and,
-// alone in its process, the whole process. The caller closes them.
-func (m *Manager) Entrances() ([]*os.File, error) {
-	var entrances []*os.File
+// Entrances are the group's files "tasks", one in each v1 hierarchy. A thread
+// that writes "0" there moves itself, and, alone in its process, the whole
+// process.
+func (m *Manager) Entrances() []string {
+	var entrances []string
 	for _, g := range m.v1 {
-		name := g.dir + "/tasks"
-		fd, err := unix.Open(name, unix.O_WRONLY|unix.O_CLOEXEC, 0)
-		if err != nil {
-			for _, f := range entrances {
-				f.Close()
-			}
-			return nil, fmt.Errorf("cgroup: open %q: %w", name, err)
-		}
-		entrances = append(entrances, os.NewFile(uintptr(fd), name))
+		entrances = append(entrances, g.dir+"/tasks")
 	}
-	return entrances, nil
+	return entrances
 }

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -94,9 +95,9 @@ var faults = []struct {
 	{"remove an image that is not there", 125, command("rmi", "nothing")},
 }
 
-// command returns the arguments as they are.
+// command returns these arguments, for the caller to keep.
 func command(args ...string) func(*machine) []string {
-	return func(*machine) []string { return args }
+	return func(*machine) []string { return slices.Clone(args) }
 }
 
 // nobody is an address at which nobody listens.
