@@ -15,10 +15,16 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
+	"os/signal"
+	"runtime"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
 
 	"skiff.example/stage01-chroot/hint"
 	"skiff.example/stage06-network/world"
@@ -42,7 +48,9 @@ func main() {
 		ExitErrHandler:  func(*cli.Context, error) {},
 	}
 	if err := app.Run(os.Args); err != nil {
-		hint.Print(os.Stderr, "final", err)
+		if exit := (*exec.ExitError)(nil); !errors.As(err, &exit) { // that one has said why
+			hint.Print(os.Stderr, "final", err)
+		}
 		os.Exit(1)
 	}
 }
@@ -52,5 +60,17 @@ func insideWorld() error {
 	if os.Geteuid() != 0 {
 		return hint.Add(fmt.Errorf("the demonstration makes containers, cgroups and networks"), "run it as root: sudo make demo")
 	}
-	return world.Command("demo", "--inside").Run()
+	runtime.LockOSThread() // the command is killed when this thread ends
+	defer runtime.UnlockOSThread()
+	// Ctrl-C reaches both processes. This one stays until the other has cleared
+	// away, and passes on what was sent to it alone.
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
+	defer stop()
+	inside := world.Command("demo", "--inside")
+	if err := inside.Start(); err != nil {
+		return fmt.Errorf("start in a new network namespace: %w", err)
+	}
+	release := context.AfterFunc(ctx, func() { _ = inside.Process.Signal(unix.SIGTERM) })
+	defer release()
+	return inside.Wait()
 }

@@ -123,11 +123,6 @@ func (c *Container) launch(stack *overlay.Stack, begin func(*Container) (beginni
 		return err
 	}
 	defer set.Close()
-	entry, err := c.makeCgroup()
-	if err != nil {
-		return err
-	}
-	defer entry.Close()
 	gate, err := launch.NewGate()
 	if err != nil {
 		return err
@@ -145,10 +140,15 @@ func (c *Container) launch(stack *overlay.Stack, begin func(*Container) (beginni
 	if start.report != nil {
 		defer start.report.Close()
 	}
-	if err := c.makePlan(set, gate, stack, entry.steps(), start.steps); err != nil {
+	if err := c.makePlan(set, gate, stack, start.steps); err != nil {
 		return err
 	}
-	options := launch.Options{Namespaces: set.Born(), Cgroup: entry.born, Timed: c.config.Timed, Report: start.report}
+	born, err := c.makeCgroup()
+	if err != nil {
+		return err
+	}
+	defer closeFile(&born)
+	options := launch.Options{Namespaces: set.Born(), Cgroup: born, Timed: c.config.Timed, Report: start.report}
 	if c.process, err = launch.Start(c.plan, options); err != nil {
 		return err
 	}
@@ -164,10 +164,10 @@ func (c *Container) launch(stack *overlay.Stack, begin func(*Container) (beginni
 }
 
 // makePlan computes the plan and passes its warnings on.
-func (c *Container) makePlan(set *namespace.Set, gate *launch.Gate, stack *overlay.Stack, enter, begin []plan.Step) error {
+func (c *Container) makePlan(set *namespace.Set, gate *launch.Gate, stack *overlay.Stack, begin []plan.Step) error {
 	container := oci.Container{
-		Spec: c.config.Spec, Namespaces: set, Enter: enter, Prepared: gate.Steps(), Begin: begin, Stack: stack,
-		Cgroups: c.cgroup.Paths(), Terminal: c.terminal.forPlan(), KeepDescriptors: c.config.KeepDescriptors,
+		Spec: c.config.Spec, Namespaces: set, Prepared: gate.Steps(), Begin: begin, Stack: stack,
+		Cgroups: c.cgroup.Paths(), Entrances: c.cgroup.Entrances(), Terminal: c.terminal.forPlan(), KeepDescriptors: c.config.KeepDescriptors,
 	}
 	p, warnings, err := container.Plan()
 	if err != nil {

@@ -2,6 +2,7 @@ package oci
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"path"
 	"slices"
@@ -38,8 +39,8 @@ func openCgroups(p *plan.Plan, entrances []string) (enter func()) {
 	if len(entrances) > 0 {
 		p.Section(3, "open the cgroups")
 	}
-	for _, file := range entrances {
-		tasks := p.Register("tasks")
+	for i, file := range entrances {
+		tasks := p.Register(fmt.Sprintf("tasks%d", i))
 		p.Add(plan.Openat2(plan.CWD, file, unix.OpenHow{Flags: unix.O_WRONLY | unix.O_CLOEXEC}).Into(tasks))
 		steps = append(steps, plan.Write(tasks, "0").Doing("enter the cgroup of %q", file).
 			Hint(unix.ENOSPC, "the group's cpuset.cpus or cpuset.mems is empty"))

@@ -1,7 +1,9 @@
 package main_test
 
 import (
+	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,13 +13,15 @@ import (
 	"skiff.example/stage01-chroot/testkit"
 )
 
-// endless is a registry that sends the beginning of a blob and then nothing,
+// stalled is a registry that sends the beginning of a blob and then nothing,
 // until the client hangs up. It tells when it has begun.
-func endless() (d disturbance, begun <-chan struct{}) {
+func stalled() (d disturbance, begun <-chan struct{}) {
 	started := make(chan struct{}, 100)
-	return func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
-		w.Header().Set("Content-Length", "1000000")
-		_, _ = w.Write([]byte{0x1f, 0x8b}) // as gzip begins
+	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		answer := httptest.NewRecorder()
+		next.ServeHTTP(answer, r)
+		w.Header().Set("Content-Length", fmt.Sprint(answer.Body.Len()))
+		_, _ = w.Write(answer.Body.Bytes()[:1])
 		w.(http.Flusher).Flush()
 		started <- struct{}{}
 		<-r.Context().Done()
@@ -29,8 +33,8 @@ func TestCtrlCDuringPull(t *testing.T) {
 		t.Run(s.String(), func(t *testing.T) {
 			testkit.HostUnchanged(t)
 			m := newMachine(t)
-			stalled, begun := endless()
-			m.disturb.Store(stalled)
+			stall, begun := stalled()
+			m.disturb.Store(stall)
 			r := m.start("", "run", m.image)
 			<-begun
 			r.signal(s)
