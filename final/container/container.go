@@ -140,10 +140,7 @@ func (c *Container) launch(stack *overlay.Stack, begin func(*Container) (beginni
 	if start.report != nil {
 		defer start.report.Close()
 	}
-	if err := c.makePlan(set, gate, stack, start.steps); err != nil {
-		return err
-	}
-	born, err := c.makeCgroup()
+	born, err := c.planAndCgroup(set, gate, stack, start.steps)
 	if err != nil {
 		return err
 	}
@@ -161,6 +158,22 @@ func (c *Container) launch(stack *overlay.Stack, begin func(*Container) (beginni
 		return err
 	}
 	return errors.Join(gate.Open(), c.terminal.handedOver())
+}
+
+// planAndCgroup makes both at the same time: the kernel takes as long for the
+// cgroup as this process for the plan. See makeCgroup for born.
+func (c *Container) planAndCgroup(set *namespace.Set, gate *launch.Gate, stack *overlay.Stack, begin []plan.Step) (born *os.File, err error) {
+	made := make(chan error, 1)
+	go func() {
+		var err error
+		born, err = c.makeCgroup()
+		made <- err
+	}()
+	err = c.makePlan(set, gate, stack, begin)
+	if err := errors.Join(err, <-made); err != nil {
+		return nil, errors.Join(err, closeFile(&born))
+	}
+	return born, nil
 }
 
 // makePlan computes the plan and passes its warnings on.

@@ -28,6 +28,9 @@ func CatchSignals() *Signals {
 	s := &Signals{got: make(chan os.Signal, 16), caught: make(chan struct{})}
 	go func() {
 		signal.Notify(s.got, forwarded...)
+		// Caught, writing to a closed pipe is an error like others. Left alone
+		// it would end this process and leave the container's things behind.
+		signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE)
 		close(s.caught)
 	}()
 	return s
