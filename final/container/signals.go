@@ -7,6 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// The signals that a runtime gets while it runs a container: signal(7).
+
 // forwarded are the signals that are passed on to the container: those that
 // people and service managers send. All others are for this process: its
 // children, its timers, its terminal, the Go scheduler's.
@@ -14,8 +16,7 @@ var forwarded = []os.Signal{
 	unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGCONT, unix.SIGTSTP,
 }
 
-// Signals are what this process gets for the container that it runs:
-// signal(7).
+// Signals are what this process gets for the container that it runs.
 type Signals struct {
 	got    chan os.Signal
 	caught chan struct{} // closed when no signal ends this process any more

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"path"
 	"slices"
 	"strings"
 
@@ -65,26 +64,13 @@ func mountCgroups(root *mount.Root, m specs.Mount, groups map[string]string) err
 	if len(groups) == 0 {
 		return errors.New("mount cgroup: the container has no cgroups")
 	}
-	bind := func(destination, source string) error {
-		return root.BindFolder(specs.Mount{
-			Destination: destination, Type: "bind", Source: source,
-			Options: append([]string{"bind"}, m.Options...),
-		})
-	}
 	if single, ok := groups[unified]; ok && len(groups) == 1 {
-		return bind(m.Destination, single)
+		m.Type, m.Source, m.Options = "bind", single, append([]string{"bind"}, m.Options...)
+		return root.BindFolder(m)
 	}
-	shelf := specs.Mount{Destination: m.Destination, Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "nodev", "noexec", "mode=755"}}
-	if err := root.Mount(shelf); err != nil {
-		return err
+	var folders []mount.Folder
+	for _, hierarchy := range slices.Sorted(maps.Keys(groups)) {
+		folders = append(folders, mount.Folder{Name: folderOf(hierarchy), Source: groups[hierarchy]})
 	}
-	for _, name := range slices.Sorted(maps.Keys(groups)) {
-		if err := bind(path.Join(m.Destination, folderOf(name)), groups[name]); err != nil {
-			return err
-		}
-	}
-	if slices.Contains(m.Options, "ro") {
-		return root.Mount(specs.Mount{Destination: m.Destination, Options: []string{"remount", "ro"}})
-	}
-	return nil
+	return root.Shelf(m, folders)
 }

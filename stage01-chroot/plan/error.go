@@ -43,8 +43,10 @@ func (p *Plan) Failure(page *machine.Page) error {
 	step := p.steps[index]
 	message, _, _ := strings.Cut(string(page.Message[:]), "\x00")
 	err := &Error{Index: index, Of: len(p.steps), Step: step, Errno: errno, Message: kernelMessage(message)}
-	if h, ok := step.hints[errno]; ok {
-		return hint.Add(err, h)
+	for _, h := range step.hints {
+		if h.errno == errno {
+			return hint.Add(err, h.text)
+		}
 	}
 	return hint.Add(err, usualCause(step.call, errno))
 }

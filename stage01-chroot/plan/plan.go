@@ -26,8 +26,14 @@ func (p *Plan) Section(chapter int, title string) {
 	p.chapter, p.section = chapter, title
 }
 
+// usualLength is how many steps a container's plan has, more or less.
+const usualLength = 320
+
 // Add appends steps.
 func (p *Plan) Add(steps ...Step) {
+	if p.steps == nil {
+		p.steps = make([]Step, 0, usualLength) // growing step by step copies them all, eight times
+	}
 	for _, s := range steps {
 		s.Chapter, s.Section = p.chapter, p.section
 		p.steps = append(p.steps, s)

@@ -22,7 +22,7 @@ type Step struct {
 	args   []Arg
 
 	doing  func() string // what an error says was being done; made when it is asked for
-	hints  map[syscall.Errno]string
+	hints  []errnoHint
 	into   *Register
 	when   *Register
 	unless *Register
@@ -68,14 +68,14 @@ func (s Step) Doing(format string, a ...any) Step {
 // Hint sets the advice that goes with one errno of this step; it comes
 // before the general advice for the call (see hints.go).
 func (s Step) Hint(errno syscall.Errno, text string) Step {
-	hints := map[syscall.Errno]string{errno: text}
-	for e, h := range s.hints {
-		if e != errno {
-			hints[e] = h
-		}
-	}
-	s.hints = hints
+	s.hints = append([]errnoHint{{errno, text}}, s.hints...) // the first one found counts
 	return s
+}
+
+// An errnoHint is the advice that goes with one errno.
+type errnoHint struct {
+	errno syscall.Errno
+	text  string
 }
 
 // Into stores the result in r: for most calls a descriptor, after a failure
