@@ -54,10 +54,11 @@ test:
 	@$(MAKE) --no-print-directory lint
 	go test -count=1 -p 1 -timeout $(patience) work
 
-## race: run the tests of the core under Go's race detector (root, gcc)
+## race: run the tests of the core under Go's race detector, and with its counters of coverage (root, gcc)
 race:
 	CGO_ENABLED=1 go test -race -count=1 -p 1 -timeout $(patience) \
 		./stage01-chroot/plan/... ./stage02-namespaces/launch/... ./final/container/...
+	go test -cover -count=1 -p 1 -timeout $(patience) ./stage01-chroot/plan/... ./stage02-namespaces/launch/...
 
 ## lint: look for mistakes (go vet for both machines, staticcheck) and for unformatted files (gofumpt)
 lint:
