@@ -16,18 +16,17 @@ import (
 // "Sysctl", and sysctl(8).
 
 // isSysctlName tells whether a name is words of letters, digits, "_" and "-"
-// between dots or slashes. Anything else (CVE-2022-0811 smuggled a second one
+// between dots. Anything else (CVE-2022-0811 smuggled a second one
 // in with "+") is refused.
 func isSysctlName(name string) bool {
 	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
-	words := strings.FieldsFunc(name, func(r rune) bool { return r == '.' || r == '/' })
+	words := strings.Split(name, ".")
 	for _, w := range words {
-		if strings.Trim(w, letters) != "" {
+		if w == "" || strings.Trim(w, letters) != "" {
 			return false
 		}
 	}
-	// As many words as separators allow: none is empty, and so none is "..".
-	return len(words) > 1 && len(words) == strings.Count(name, ".")+strings.Count(name, "/")+1
+	return len(words) > 1
 }
 
 // ownedBy maps the beginning of a sysctl's name to the namespace that it

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,8 +32,11 @@ const maxUserFile = 1 << 20
 func readInRoot(roots []string, name string) ([]byte, error) {
 	for _, root := range roots {
 		text, hidden, err := readBelow(root, name)
-		if errors.Is(err, unix.ENOENT) {
+		switch {
+		case errors.Is(err, unix.ENOENT) && !opaque(root, path.Dir(name)):
 			continue
+		case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR):
+			return nil, nil // hidden: the folder above is another one, or none, from here on
 		}
 		if hidden {
 			return nil, nil
@@ -43,6 +47,25 @@ func readInRoot(roots []string, name string) ([]byte, error) {
 		return text, nil
 	}
 	return nil, nil
+}
+
+// opaque tells whether a folder of a layer hides the same folder of the layers
+// below: package layer marks it with this attribute for overlayfs.
+func opaque(root, folder string) bool {
+	dir, err := unix.Open(root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(dir)
+	how := unix.OpenHow{Flags: unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
+	fd, err := unix.Openat2(dir, folder, &how)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	var value [1]byte
+	n, err := unix.Fgetxattr(fd, "trusted.overlay.opaque", value[:])
+	return err == nil && n == 1 && value[0] == 'y'
 }
 
 // readBelow reads a file below one directory; hidden tells that it is an

@@ -1,0 +1,22 @@
+package security
+
+import (
+	"testing"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// A kernel that is older than this program has fewer capabilities: prctl(2)
+// and capset(2) would refuse the others.
+func TestACapabilityThatTheKernelDoesNotHaveIsAWarning(t *testing.T) {
+	names := []string{"CAP_KILL", "CAP_BPF"}
+	sets, warnings := parseCapabilities(&specs.LinuxCapabilities{Bounding: names, Permitted: names}, unix.CAP_BPF-1)
+	if len(warnings) != 2 || sets.bounding != 1<<unix.CAP_KILL || sets.permitted != 1<<unix.CAP_KILL {
+		t.Errorf("got %+v, warnings %q", sets, warnings)
+	}
+	sets, warnings = parseCapabilities(&specs.LinuxCapabilities{Permitted: names}, unix.CAP_BPF)
+	if len(warnings) != 0 || sets.permitted != 1<<unix.CAP_KILL|1<<unix.CAP_BPF {
+		t.Errorf("got %+v, warnings %q", sets, warnings)
+	}
+}
