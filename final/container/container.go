@@ -82,6 +82,9 @@ type beginning struct {
 // under way. begin is called when the state folder is there. After an error
 // nothing is left.
 func (r *Runtime) make(config Config, attended bool, begin func(*Container) (beginning, error)) (*Container, error) {
+	if err := protectSelf(config.Spec); err != nil {
+		return nil, err
+	}
 	dir, held, err := makeFolder(r.Root, config.ID)
 	if err != nil {
 		return nil, err

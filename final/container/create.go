@@ -138,6 +138,9 @@ func (r *Runtime) Start(id string) error {
 		return fmt.Errorf("start container %q: it is %s, not created", id, state.Status)
 	}
 	fifo, err := os.OpenFile(filepath.Join(dir, startFile), os.O_WRONLY|unix.O_NONBLOCK, 0)
+	if errors.Is(err, unix.ENXIO) {
+		return fmt.Errorf("start container %q: it has been started before, or has ended", id)
+	}
 	if err != nil {
 		return fmt.Errorf("start container %q: %w", id, err)
 	}

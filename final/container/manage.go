@@ -136,12 +136,31 @@ func waitUntilGone(pid int) {
 
 // unmake undoes what the journal in dir says, which removes dir at last.
 func (r *Runtime) unmake(dir string) error {
-	held, err := flock(dir, unix.LOCK_EX|unix.LOCK_NB)
+	// Whoever has the lock is perhaps unmaking it already, as a run does whose
+	// process was just ended: then nothing is left to do afterwards.
+	held, err := flock(dir, unix.LOCK_EX)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
 	defer held.Close()
+	if !sameFolder(held, dir) {
+		return nil
+	}
 	return r.unmakeLocked(dir)
+}
+
+// sameFolder tells whether the folder that was opened still has its name, and
+// not another container's by now.
+func sameFolder(opened *os.File, dir string) bool {
+	before, err := opened.Stat()
+	if err != nil {
+		return false
+	}
+	now, err := os.Lstat(dir)
+	return err == nil && os.SameFile(before, now)
 }
 
 // unmakeLocked is unmake for who holds the lock.

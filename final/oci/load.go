@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"skiff.example/stage01-chroot/hint"
 )
@@ -76,14 +77,18 @@ func (c *configuration) spec() *specs.Spec {
 
 // readLimited reads a file of at most maxConfig bytes.
 func readLimited(file string) ([]byte, error) {
-	f, err := os.Open(file)
+	// Without waiting: a FIFO in this place has no other end.
+	f, err := os.OpenFile(file, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, errors.Join(err, errors.New("config.json is not a plain file"))
+	}
 	text, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
 	if err == nil && len(text) > maxConfig {
-		err = fmt.Errorf("larger than %d bytes", maxConfig)
+		err = fmt.Errorf("config.json is larger than %d bytes", maxConfig)
 	}
 	return text, err
 }

@@ -162,8 +162,8 @@ func checkNumber(part string) error {
 	if part == "" || strings.Trim(part, "0123456789") != "" {
 		return nil
 	}
-	if n, err := strconv.ParseUint(part, 10, 64); err != nil || n > 1<<31-1 {
-		return fmt.Errorf("%s is not between 0 and %d", part, 1<<31-1)
+	if n, err := strconv.ParseUint(part, 10, 64); err != nil || n > maxID {
+		return fmt.Errorf("%s is not between 0 and %d", part, maxID)
 	}
 	return nil
 }

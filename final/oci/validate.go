@@ -31,7 +31,26 @@ func validate(s *specs.Spec) error {
 	if err := validateProcess(s.Process); err != nil {
 		return err
 	}
+	if err := validatePaths(s.Linux); err != nil {
+		return err
+	}
 	return unsupported(s)
+}
+
+// maxID is the greatest id of a user or group. Above it are numbers that mean
+// something else to the kernel: 4294967295 is "leave it as it is" to
+// setresuid(2), and the process would stay root.
+const maxID = 1<<31 - 1
+
+// validatePaths checks the paths that are hidden or made read-only: one that
+// is never found would leave them open without a word.
+func validatePaths(l *specs.Linux) error {
+	for _, p := range append(slices.Clone(l.MaskedPaths), l.ReadonlyPaths...) {
+		if !path.IsAbs(p) {
+			return fmt.Errorf("linux.maskedPaths or readonlyPaths: %q is not an absolute path", p)
+		}
+	}
+	return nil
 }
 
 // validateProcess checks the program that the container runs.
@@ -43,6 +62,11 @@ func validateProcess(p *specs.Process) error {
 		return hint.Add(errors.New("process.args is empty"), "say which command to run")
 	case !path.IsAbs(p.Cwd):
 		return fmt.Errorf("process.cwd %q is not an absolute path", p.Cwd)
+	}
+	for _, id := range append([]uint32{p.User.UID, p.User.GID}, p.User.AdditionalGids...) {
+		if id > maxID {
+			return fmt.Errorf("process.user: id %d is not between 0 and %d", id, maxID)
+		}
 	}
 	for _, list := range [][]string{p.Args, p.Env, {p.Cwd}} {
 		if i := slices.IndexFunc(list, func(s string) bool { return strings.ContainsRune(s, 0) }); i >= 0 {

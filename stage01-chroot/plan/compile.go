@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"strings"
 
 	"skiff.example/stage01-chroot/plan/machine"
 )
@@ -54,10 +55,31 @@ func (s Step) compile(m *memory) (machine.Op, error) {
 	}
 	copy(op.Accept[:], s.accept)
 	for j, a := range s.args {
+		if err := checkStrings(a); err != nil {
+			return op, err
+		}
 		op.Args[j] = a.word(m)
 		if _, ok := a.(Register); ok {
 			op.FromRegister |= 1 << j
 		}
 	}
 	return op, nil
+}
+
+// checkStrings refuses a NUL byte in a string: the kernel would see it as the
+// end, and a path that was to be hidden would become another one.
+func checkStrings(a Arg) error {
+	var all []string
+	switch a := a.(type) {
+	case stringArg:
+		all = []string{string(a)}
+	case stringsArg:
+		all = a
+	}
+	for _, s := range all {
+		if strings.ContainsRune(s, 0) {
+			return fmt.Errorf("%q contains a NUL byte", s)
+		}
+	}
+	return nil
 }

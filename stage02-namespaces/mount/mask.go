@@ -32,6 +32,11 @@ func (r *Root) Mask(path string) {
 		plan.Openat2(r.fd, inRoot(path), anything(inside)).Into(file).Accept(unix.ENOENT).Unless(dir),
 		plan.OpenTree(r.null, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH).
 			Into(cover).When(file).Unless(dir),
+		// The device is the host's own: read-only, so that nobody in here
+		// changes its mode or owner. Writing to it still works.
+		plan.MountSetattr(cover, 0, unix.MountAttr{
+			Attr_set: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NOEXEC,
+		}).When(file).Unless(dir),
 		plan.MoveMount(cover, file).When(file).Unless(dir),
 	} {
 		p.Add(s.Doing("mask %q", path))

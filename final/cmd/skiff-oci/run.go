@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/urfave/cli/v2"
 
@@ -28,6 +29,9 @@ func configOf(c *cli.Context) (container.Config, error) {
 	id, err := idOf(c)
 	if err != nil {
 		return container.Config{}, err
+	}
+	if n := c.Int("preserve-fds"); n < 0 {
+		return container.Config{}, fmt.Errorf("%s: --preserve-fds %d: want 0 or more", c.Command.Name, n)
 	}
 	spec, err := oci.Load(c.String("bundle"))
 	if err != nil {
@@ -90,7 +94,7 @@ func specCommand() *cli.Command {
 		Name: "spec", Usage: "write a config.json to start from",
 		Flags: []cli.Flag{bundleFlags[0]},
 		Action: func(c *cli.Context) error {
-			file := c.String("bundle") + "/config.json"
+			file := filepath.Join(c.String("bundle"), "config.json")
 			f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 			if err != nil {
 				return fmt.Errorf("write a config.json: %w", err)
