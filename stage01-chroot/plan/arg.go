@@ -166,6 +166,13 @@ type stringArg string
 func (s stringArg) text(Namer) string      { return quote(string(s)) }
 func (s stringArg) word(m *memory) uintptr { return keepString(m, string(s)) }
 
+// dataArg is the address of bytes that are counted by another argument: any
+// byte may be among them.
+type dataArg string
+
+func (d dataArg) text(Namer) string      { return quote(string(d)) }
+func (d dataArg) word(m *memory) uintptr { return keepString(m, string(d)) }
+
 // stringOrNull is NULL for an empty string, as the mount calls want it.
 func stringOrNull(s string) Arg {
 	if s == "" {

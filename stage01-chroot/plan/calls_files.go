@@ -121,8 +121,7 @@ func Dup3(from FD, to int) Step {
 
 // Write writes text to fd, in one write(2).
 func Write(fd FD, text string) Step {
-	// Not stringArg: write(2) counts bytes, and the NUL is not one of them.
-	return call("write", unix.SYS_WRITE, []Arg{fd, stringArg(text), intArg(len(text))},
+	return call("write", unix.SYS_WRITE, []Arg{fd, dataArg(text), intArg(len(text))},
 		"write %q to %v", text, nameOf(fd))
 }
 
