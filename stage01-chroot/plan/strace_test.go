@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -76,6 +77,9 @@ func numbers(string) string { return "-1" }
 
 func TestEveryCallIsPrintedAsStraceSeesIt(t *testing.T) {
 	if os.Getenv("RUN_EVERY_CALL") != "" {
+		// The names are changed in a uts namespace that one thread has made:
+		// on another thread they would be the host's.
+		runtime.LockOSThread()
 		for _, s := range everyCall().Steps() {
 			single := everyCall() // has all the registers
 			*single = *single.Only(s)
