@@ -9,10 +9,13 @@ import (
 
 // The switches of the network stack that a container network may ask for and
 // that outlive it: ip-sysctl.rst in the kernel's documentation. They belong to
-// this network namespace.
+// this network namespace. And the two names of the host, which a test that has
+// lost its uts namespace would change: uts_namespaces(7).
 
 // switches are the sysctls that are compared.
 var switches = []string{
+	"kernel.hostname",
+	"kernel.domainname",
 	"net.ipv4.ip_forward",
 	"net.ipv4.conf.all.route_localnet",
 	"net.ipv4.conf.all.rp_filter",
