@@ -29,6 +29,9 @@ func Chroot(path string) Step {
 
 // Openat2 opens path below dir; how.Resolve says which links may be
 // followed: openat2(2).
+//
+// With RESOLVE_IN_ROOT or RESOLVE_BENEATH the kernel gives up (EAGAIN) when a
+// directory is renamed anywhere meanwhile, and asks to be called again.
 func Openat2(dir FD, path string, how unix.OpenHow) Step {
 	show := func() string {
 		mode := ""
@@ -37,9 +40,11 @@ func Openat2(dir FD, path string, how unix.OpenHow) Step {
 		}
 		return "{flags=" + openText(how.Flags) + mode + ", resolve=" + resolveFlags.text(how.Resolve) + "}"
 	}
-	return call("openat2", unix.SYS_OPENAT2, []Arg{
+	s := call("openat2", unix.SYS_OPENAT2, []Arg{
 		dir, stringArg(path), structArg[unix.OpenHow]{show, how}, intArg(unix.SizeofOpenHow),
 	}, "open %q", path)
+	s.flow |= machine.Again
+	return s
 }
 
 // Mkdirat makes a directory: mkdirat(2).

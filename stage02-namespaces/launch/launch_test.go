@@ -145,3 +145,20 @@ func TestStepsAreTimed(t *testing.T) {
 		}
 	}
 }
+
+func TestAPlanWithoutAProgramHasFailed(t *testing.T) {
+	for name, last := range map[string]plan.Step{
+		"no program":           plan.Umask(0o22),
+		"a program that fails": plan.Execve("/no/such/program", []string{"x"}, nil).Accept(unix.ENOENT),
+	} {
+		p := &plan.Plan{}
+		p.Add(last)
+		process := start(t, p, launch.Options{})
+		if err := process.Started(); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+		if status, err := process.Wait(); err == nil || status.ExitStatus() != 127 {
+			t.Errorf("%s: status %v, error %v", name, status, err)
+		}
+	}
+}

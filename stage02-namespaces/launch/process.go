@@ -55,7 +55,10 @@ func (p *Process) failure() error {
 	if err := p.plan.Failure(p.page); err != nil {
 		return err
 	}
-	if step, _ := p.page.Report(); step < p.plan.Len()-1 && !p.plan.EndsAt(step) {
+	switch step, _ := p.page.Report(); {
+	case step == p.plan.Len():
+		return fmt.Errorf("process %d came to the end of its plan, and there was no program", p.Pid)
+	case !p.plan.EndsAt(step):
 		return fmt.Errorf("process %d was killed before its program: %s (step %d of %d)",
 			p.Pid, p.plan.Doing(step), step+1, p.plan.Len())
 	}

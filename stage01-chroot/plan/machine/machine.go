@@ -51,7 +51,15 @@ const (
 	// NonZero makes a result of 0 a failure with ECANCELED. read(2) returns 0
 	// when the other end of a pipe is gone.
 	NonZero
+	// Again repeats a call that fails with EAGAIN, a bounded number of times.
+	// openat2(2) says so when somebody renames directories while it makes sure
+	// that a path does not leave the root.
+	Again
 )
+
+// maxAgain is how often a call with Again is made at most. Whoever renames
+// without end can make each try fail, and must not keep us here for ever.
+const maxAgain = 128
 
 // MessageSize is how many bytes of the kernel's own message are kept.
 const MessageSize = 256
@@ -60,7 +68,8 @@ const MessageSize = 256
 // child, so that nothing must be sent. Behind it in memory stands a time for
 // each op, see Time.
 type Page struct {
-	// Step is the index of the op being done; -1 before the first one.
+	// Step is the index of the op being done; -1 before the first one, and
+	// their number when all are done.
 	Step int64
 	// Errno is why that op failed; 0 while all is well.
 	Errno int64
@@ -156,6 +165,9 @@ func Loop(ops *Op, count int, registers *uintptr, page *Page) bool {
 			continue // its register keeps what it held
 		}
 		result, errno := issue(op, registers)
+		for tries := 1; errno == unix.EAGAIN && op.Flow&Again != 0 && tries < maxAgain; tries++ {
+			result, errno = issue(op, registers)
+		}
 		if page.Timed != 0 {
 			now(page.Time(i))
 		}
@@ -178,6 +190,7 @@ func Loop(ops *Op, count int, registers *uintptr, page *Page) bool {
 			Exit(0)
 		}
 	}
+	page.Step = int64(count)
 	return true
 }
 
