@@ -17,15 +17,18 @@ import (
 // program under its name.
 
 // A Stage is a demonstration whose commands are command lines of sh(1), in a
-// temporary folder. In them this program is a function of its name.
+// temporary folder. In them this program is called by its name.
 type Stage struct {
 	*Demo
 	Context context.Context // its end ends the command that runs
 	Dir     string          // the folder
-	prelude string          // what each command line begins with
-	self    string          // this program's file
 	env     []string
+	death   unix.Signal // what commands get when this process ends, or 0
 }
+
+// bin is where, below the folder, this program is found by its name. ls(1) does
+// not show it.
+const bin = ".bin"
 
 // NewStage makes a stage for the program called name; flags are given to it
 // each time, unseen. Close must be called in the end.
@@ -38,9 +41,16 @@ func NewStage(ctx context.Context, w io.Writer, name string, flags ...string) (*
 	if err != nil {
 		return nil, fmt.Errorf("make a folder for the demonstration: %w", err)
 	}
-	words := append([]string{`"$SELF"`}, flags...)
-	prelude := fmt.Sprintf(`%s() { %s "$@"; }; `, name, strings.Join(words, " "))
-	return &Stage{Demo: New(w), Context: ctx, Dir: dir, prelude: prelude, self: self}, nil
+	s := &Stage{Demo: New(w), Context: ctx, Dir: dir}
+	call := fmt.Sprintf("#!/bin/sh\nexec '%s' %s \"$@\"\n", self, strings.Join(flags, " "))
+	err = os.Mkdir(s.Path(bin), 0o755)
+	if err == nil {
+		err = os.WriteFile(s.Path(bin+"/"+name), []byte(call), 0o755)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("make %s callable: %w", name, err), s.Close())
+	}
+	return s, nil
 }
 
 // Close removes the folder.
@@ -52,6 +62,12 @@ func (s *Stage) Path(name string) string { return s.Dir + "/" + name }
 // Set sets a variable for the command lines that follow.
 func (s *Stage) Set(name, value string) { s.env = append(s.env, name+"="+value) }
 
+// KillWithUs sees to it that no command outlives this process, even where that
+// is killed: PR_SET_PDEATHSIG, prctl(2). The signal comes when the thread ends
+// that has started the command. So the caller must stay on its thread
+// (runtime.LockOSThread), and start all commands itself.
+func (s *Stage) KillWithUs() { s.death = unix.SIGKILL }
+
 // patience is how long a command that was told to end may take for it.
 const patience = 10 * time.Second
 
@@ -59,8 +75,8 @@ const patience = 10 * time.Second
 // own, so that Ctrl-C and a signal to this process alone come to the same: all
 // that the line has started gets SIGTERM, and can clean up.
 func (s *Stage) Command(line string) *exec.Cmd {
-	cmd := exec.CommandContext(s.Context, "/bin/sh", "-c", s.prelude+line)
-	cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true}
+	cmd := exec.CommandContext(s.Context, "/bin/sh", "-c", line)
+	cmd.SysProcAttr = &unix.SysProcAttr{Setpgid: true, Pdeathsig: s.death}
 	cmd.Cancel = func() error {
 		err := unix.Kill(-cmd.Process.Pid, unix.SIGTERM)
 		if errors.Is(err, unix.ESRCH) {
@@ -70,7 +86,7 @@ func (s *Stage) Command(line string) *exec.Cmd {
 	}
 	cmd.WaitDelay = patience
 	cmd.Dir = s.Dir
-	cmd.Env = append(append(os.Environ(), "LC_ALL=C", "SELF="+s.self), s.env...)
+	cmd.Env = append(append(os.Environ(), "LC_ALL=C", "PATH="+s.Path(bin)+":"+os.Getenv("PATH")), s.env...)
 	return cmd
 }
 
@@ -101,6 +117,14 @@ func (s *Stage) Background(line string) *Background {
 	b.cmd = cmd
 	s.Set("pid", fmt.Sprint(cmd.Process.Pid))
 	return b
+}
+
+// Pid is the process's id, or 0 if it could not be started.
+func (b *Background) Pid() int {
+	if b.cmd == nil {
+		return 0
+	}
+	return b.cmd.Process.Pid
 }
 
 // Ended waits for a process that was attacked, shows how it ended, and fails
