@@ -46,6 +46,9 @@ func Check(dir, command string) error {
 }
 
 func checkCommand(root *inroot.Root, command string) error {
+	if command == "" {
+		return fmt.Errorf("the command is empty: %w", unix.ENOENT)
+	}
 	if strings.Contains(command, "/") {
 		return checkFile(root, command, 0)
 	}
@@ -107,10 +110,26 @@ func openProgram(root *inroot.Root, name string) (*os.File, error) {
 	if err == nil && info.Mode()&0o111 == 0 {
 		err = hint.Add(fmt.Errorf("%q is not executable: %w", name, unix.EACCES), "chmod +x makes it so")
 	}
+	if err == nil {
+		err = checkMount(file)
+	}
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
 	return file, nil
+}
+
+// checkMount looks at the mount that a program is on: mount(2), MS_NOEXEC.
+func checkMount(file *os.File) error {
+	var stat unix.Statfs_t
+	if err := unix.Fstatfs(int(file.Fd()), &stat); err != nil {
+		return fmt.Errorf("statfs %q: %w", file.Name(), err)
+	}
+	if stat.Flags&unix.ST_NOEXEC != 0 {
+		return hint.Add(fmt.Errorf("%q is on a file system that is mounted noexec: %w", file.Name(), unix.EACCES),
+			"choose a directory on another one, as /tmp and /run often are mounted so")
+	}
+	return nil
 }
 
 // checkScript looks for a script's interpreter. A line that was written on

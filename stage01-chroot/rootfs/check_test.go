@@ -107,3 +107,20 @@ func TestARootMustBeADirectory(t *testing.T) {
 	writeFile(t, name, "", 0o644)
 	wantError(t, rootfs.Check(name, "sh"), unix.ENOTDIR, "open root ")
 }
+
+func TestAProgramOnAFileSystemMountedNoexecIsExplained(t *testing.T) {
+	testkit.HostUnchanged(t)
+	dir := t.TempDir()
+	must(t, unix.Mount("none", dir, "tmpfs", unix.MS_NOEXEC, ""))
+	defer unix.Unmount(dir, 0)
+	must(t, plan(t, testkit.Probe(t)).Write(dir))
+	real := &exec.Cmd{Path: testkit.Probe(t), Dir: "/", SysProcAttr: &syscall.SysProcAttr{Chroot: dir}}
+	if err := real.Run(); !errors.Is(err, unix.EACCES) {
+		t.Errorf("the kernel says %v", err)
+	}
+	err := rootfs.Check(dir, testkit.Probe(t))
+	wantError(t, err, unix.EACCES, "is on a file system that is mounted noexec: permission denied")
+	if hint.Of(err) == "" {
+		t.Error("no hint")
+	}
+}

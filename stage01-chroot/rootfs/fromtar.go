@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
+	"slices"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -18,46 +19,81 @@ import (
 // An archive unpacked, tar(5). Whoever made it chose every name and every link
 // in it, so nothing here is opened by its path: package inroot.
 
-// FromTar unpacks an uncompressed archive into dir, which must exist. Names
-// and links mean what they would mean to a process whose root is dir: an
-// absolute link is fine, and stays inside. A later entry replaces an earlier
-// one of the same name; a directory that is there stays, with the new mode.
+// FromTar unpacks an archive, plain or compressed with gzip(1), into dir, which
+// must exist. Names and links mean what they would mean to a process whose root
+// is dir: an absolute link is fine, and stays inside. A later entry replaces an
+// earlier one of the same name; a directory that is there stays, with the new
+// mode.
 //
-// Modes, times, extended attributes and, if the caller is root, numeric owners
-// are set as given. Devices are made as given, which needs CAP_MKNOD. There is
-// no limit to what the archive may hold: give a limited reader.
+// Modes, times, extended attributes and numeric owners are set as given. A
+// directory that has no entry of its own gets mode 0755 and the time
+// 1970-01-01, so that the same archive gives the same tree at any time and
+// under any umask. Devices are made as given.
 //
-// It stops at the first entry that cannot be made; what was made stays.
-func FromTar(dir string, r io.Reader) error {
+// An ordinary user can do it too. All files are then the user's own, extended
+// attributes other than user.* are left out, and a device is an error (EPERM).
+//
+// Limits with the defaults apply. It stops at the first entry that cannot be
+// made, and names it; what was made stays.
+func FromTar(dir string, archive io.Reader) error { return Limits{}.FromTar(dir, archive) }
+
+// FromTar is the function of that name with these limits: EDQUOT for too many
+// files, EFBIG for too many bytes.
+func (l Limits) FromTar(dir string, archive io.Reader) error {
 	root, err := inroot.Open(dir)
 	if err != nil {
-		return err
+		return hint.Add(err, "make the directory first")
 	}
 	defer root.Close()
-	u := unpacker{root: root, owners: os.Geteuid() == 0, times: map[string]time.Time{}}
-	archive := tar.NewReader(r)
+	plain, err := decompress(archive)
+	if err != nil {
+		return fmt.Errorf("read archive: %w", err)
+	}
+	u := unpacker{root: root, budget: newBudget(l, plain), directories: directories{}}
+	if err := u.addRoot(); err != nil {
+		return err
+	}
+	return u.all()
+}
+
+type unpacker struct {
+	root        *inroot.Root
+	budget      *budget
+	directories directories
+}
+
+// addRoot says how the root directory will look, unless the archive says it: as
+// now, but for the time, which making files in it changes. Somebody else's
+// directory, that we may write to, has the time that the kernel gives it.
+func (u *unpacker) addRoot() error {
+	stat, err := inroot.Statx(u.root.Dir())
+	if err == nil && (privileged() || int(stat.Uid) == os.Geteuid()) {
+		u.directories[""] = attributes{mode: uint32(stat.Mode) & 0o7777, uid: int(stat.Uid), gid: int(stat.Gid), time: epoch}
+	}
+	return err
+}
+
+func (u *unpacker) all() error {
+	archive := tar.NewReader(u.budget)
 	for {
 		header, err := archive.Next()
 		if errors.Is(err, io.EOF) {
-			return u.setDirectoryTimes()
+			return u.directories.set(u.root)
 		}
 		if err != nil {
 			return fmt.Errorf("read archive: %w", err)
 		}
 		if err := u.unpack(header, archive); err != nil {
-			return fmt.Errorf("unpack %.200q: %w", header.Name, err)
+			return fmt.Errorf("unpack %.200q: %w", header.Name, withCause(err))
 		}
 	}
 }
 
-type unpacker struct {
-	root   *inroot.Root
-	owners bool                 // owners are set
-	times  map[string]time.Time // of directories, set last: making files in them changes it
-}
-
 // unpack makes one entry.
 func (u *unpacker) unpack(header *tar.Header, contents io.Reader) error {
+	if err := u.budget.take(1, header.Size); err != nil {
+		return err
+	}
 	if header.Typeflag == tar.TypeXGlobalHeader {
 		return nil // remarks about the archive, such as git's commit
 	}
@@ -66,14 +102,16 @@ func (u *unpacker) unpack(header *tar.Header, contents io.Reader) error {
 		return err
 	}
 	defer dir.Close()
+	made := u.root.Made()
+	u.directories.addImplied(made)
+	if err := u.budget.take(int64(len(made)), 0); err != nil {
+		return err
+	}
 	if err := makeRoom(dir, base, header); err != nil {
 		return err
 	}
 	if err := u.make(dir, base, header, contents); err != nil {
 		return err
-	}
-	if header.Typeflag == tar.TypeLink {
-		return nil // it has the attributes of the file that it links to
 	}
 	return u.setAttributes(dir, base, header)
 }
@@ -95,12 +133,11 @@ func makeRoom(dir *os.File, base string, header *tar.Header) error {
 
 // make makes the file itself, without attributes.
 func (u *unpacker) make(dir *os.File, base string, header *tar.Header, contents io.Reader) error {
-	const perm = 0o600 // until the owner is set
 	switch header.Typeflag {
 	case tar.TypeReg, tar.TypeCont, tar.TypeGNUSparse:
 		return writeFile(dir, base, contents)
 	case tar.TypeDir:
-		err := inroot.Mkdir(dir, base, perm|0o100)
+		err := inroot.Mkdir(dir, base, openMode)
 		if errors.Is(err, unix.EEXIST) {
 			return nil // makeRoom left it
 		}
@@ -108,9 +145,16 @@ func (u *unpacker) make(dir *os.File, base string, header *tar.Header, contents 
 	case tar.TypeSymlink:
 		return inroot.Symlink(dir, base, header.Linkname)
 	case tar.TypeLink:
-		return u.root.Link(dir, base, header.Linkname)
+		err := u.root.Link(dir, base, header.Linkname)
+		switch {
+		case errors.Is(err, unix.ENOENT):
+			return hint.Add(err, "a hard link's file must come before it in the archive, and be inside")
+		case errors.Is(err, unix.EPERM):
+			return hint.Add(err, "a directory cannot have a second name")
+		}
+		return err
 	case tar.TypeChar, tar.TypeBlock, tar.TypeFifo:
-		return mknod(dir, base, header)
+		return tarNode(dir, base, header)
 	}
 	return fmt.Errorf("entries of type %q are not supported", header.Typeflag)
 }
@@ -124,58 +168,52 @@ func writeFile(dir *os.File, base string, contents io.Reader) error {
 	return errors.Join(err, file.Close())
 }
 
-func mknod(dir *os.File, base string, header *tar.Header) error {
+// tarNode makes a device or a FIFO. The kernel has 12 bits for a major number
+// and 20 for a minor, and cuts off what is more: 4097 would be 1.
+func tarNode(dir *os.File, base string, header *tar.Header) error {
+	major, minor := header.Devmajor, header.Devminor
+	if major>>12 != 0 || minor>>20 != 0 {
+		return fmt.Errorf("make node %q: there is no device %d:%d: %w", base, major, minor, unix.EINVAL)
+	}
 	kind := map[byte]uint32{tar.TypeChar: unix.S_IFCHR, tar.TypeBlock: unix.S_IFBLK, tar.TypeFifo: unix.S_IFIFO}
-	device := unix.Mkdev(uint32(header.Devmajor), uint32(header.Devminor))
-	err := inroot.Mknod(dir, base, kind[header.Typeflag]|0o600, device)
+	return mknod(dir, base, kind[header.Typeflag], unix.Mkdev(uint32(major), uint32(minor)))
+}
+
+func mknod(dir *os.File, base string, kind uint32, device uint64) error {
+	err := inroot.Mknod(dir, base, kind|0o600, device)
 	if errors.Is(err, unix.EPERM) {
-		return hint.Add(err, "devices can only be made by root, and not in a user namespace")
+		return hint.Add(err, "devices can only be made by root, and not in a user namespace; leave them out")
 	}
 	return err
 }
 
-// setAttributes sets owner, mode, extended attributes and times, in the order
-// in which none undoes another: a new owner clears set-user-ID and file
-// capabilities.
+// setAttributes sets what the header says, of a directory later. A hard link has
+// the attributes of the file that it links to.
 func (u *unpacker) setAttributes(dir *os.File, base string, header *tar.Header) error {
-	if u.owners {
-		if err := inroot.Chown(dir, base, header.Uid, header.Gid); err != nil {
-			return err
-		}
-	}
-	if header.Typeflag != tar.TypeSymlink {
-		if err := inroot.Chmod(dir, base, uint32(header.Mode)&0o7777); err != nil {
-			return err
-		}
+	a := attributes{
+		mode: uint32(header.Mode) & 0o7777, link: header.Typeflag == tar.TypeSymlink,
+		uid: header.Uid, gid: header.Gid, time: header.ModTime, xattrs: map[string]string{},
 	}
 	for record, value := range header.PAXRecords {
 		if name, is := strings.CutPrefix(record, "SCHILY.xattr."); is { // as GNU tar and bsdtar write them
-			if err := inroot.Setxattr(dir, base, name, []byte(value)); err != nil {
-				return err
-			}
+			a.xattrs[name] = value
 		}
 	}
-	if header.Typeflag == tar.TypeDir {
-		u.times[header.Name] = header.ModTime
+	switch header.Typeflag {
+	case tar.TypeLink:
+		return nil
+	case tar.TypeDir:
+		u.directories[directoryName(header.Name)] = a
+		return nil
 	}
-	return inroot.Chtimes(dir, base, header.ModTime)
+	return a.set(dir, base)
 }
 
-// setDirectoryTimes sets what unpacking has changed. A directory that a later
-// entry replaced is not there any more.
-func (u *unpacker) setDirectoryTimes() error {
-	for name, modified := range u.times {
-		dir, err := u.root.Lookup(name, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW)
-		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		err = inroot.Chtimes(dir, ".", modified)
-		if err := errors.Join(err, dir.Close()); err != nil {
-			return fmt.Errorf("unpack %.200q: %w", name, err)
-		}
+// directoryName is the same for all spellings of a name, "" for the root. With
+// ".." in it a name cannot be shortened as text: what is before may be a link.
+func directoryName(name string) string {
+	if slices.Contains(strings.Split(name, "/"), "..") {
+		return strings.TrimRight(name, "/")
 	}
-	return nil
+	return strings.TrimPrefix(path.Clean("/"+name), "/")
 }

@@ -3,17 +3,20 @@ package rootfs_test
 import (
 	"archive/tar"
 	"bytes"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"skiff.example/stage01-chroot/hint"
 	"skiff.example/stage01-chroot/rootfs"
 	"skiff.example/stage01-chroot/testkit"
 )
@@ -40,7 +43,11 @@ func hardLink(name, old string) entry {
 	return entry{Header: tar.Header{Typeflag: tar.TypeLink, Name: name, Linkname: old}}
 }
 
-func archive(t *testing.T, entries ...entry) *bytes.Buffer {
+func device(name string, major, minor int64) entry {
+	return entry{Header: tar.Header{Typeflag: tar.TypeChar, Name: name, Devmajor: major, Devminor: minor}}
+}
+
+func archive(t testing.TB, entries ...entry) *bytes.Buffer {
 	t.Helper()
 	var buffer bytes.Buffer
 	w := tar.NewWriter(&buffer)
@@ -53,54 +60,58 @@ func archive(t *testing.T, entries ...entry) *bytes.Buffer {
 	return &buffer
 }
 
-// The attacks of CVE-2021-32760, CVE-2025-47290, CVE-2021-29136 and others.
+// attacks of CVE-2021-32760, CVE-2025-47290, CVE-2021-29136 and others.
 // Beside the root there is a file "secret", and OUTSIDE in a name or a link
 // stands for the path of the folder of both. Whatever the archive is, only the
 // root changes.
+var attacks = []struct {
+	attack  string
+	entries []entry
+	want    string // where the text "evil" is then, in the root; "" if nowhere
+	refused error  // or the error
+}{
+	{"dot-dot in a name", []entry{file("../../secret", "evil")}, "secret", nil},
+	{"an absolute name", []entry{file("OUTSIDE/secret", "evil")}, "OUTSIDE/secret", nil},
+	{"a link to / and a file behind it", []entry{link("a", "/"), file("a/secret", "evil")}, "secret", nil},
+	{"an absolute link out", []entry{link("a", "OUTSIDE"), file("a/secret", "evil")}, "OUTSIDE/secret", nil},
+	{"a relative link out", []entry{link("a", ".."), file("a/secret", "evil")}, "secret", nil},
+	{"a link out by another link", []entry{link("a", "b/.."), link("b", ".."), file("a/secret", "evil")}, "secret", nil},
+	{"a file over a link", []entry{link("a", "OUTSIDE/secret"), file("a", "evil")}, "a", nil},
+	{"a file over a hard link to a link", []entry{link("a", "OUTSIDE/secret"), hardLink("b", "a"), file("b", "evil")}, "b", nil},
+	{"a hard link out", []entry{hardLink("a", "../../secret"), file("a", "evil")}, "", unix.ENOENT},
+	{"a hard link out by a link", []entry{link("l", ".."), hardLink("a", "l/secret")}, "", unix.ENOENT},
+	{"the root as a link", []entry{link("./", "OUTSIDE"), file("secret", "evil")}, "", unix.EISDIR},
+	{"the root as a file", []entry{file("a/..", "evil")}, "", unix.EISDIR},
+	{
+		"a directory that becomes a link",
+		[]entry{dir("a/"), file("a/x", "x"), link("a", "OUTSIDE"), file("a/secret", "evil"), dir("b/")},
+		"OUTSIDE/secret", nil,
+	},
+	{
+		"a link that becomes a directory",
+		[]entry{link("a", "OUTSIDE"), dir("a/"), file("a/secret", "evil")},
+		"a/secret", nil,
+	},
+	{"a link in a circle", []entry{link("a", "b"), link("b", "a"), file("a/x", "evil")}, "", unix.ELOOP},
+	{"a name 10,000 deep", []entry{file(strings.Repeat("d/", 10_000)+"x", "evil")}, "", unix.ENAMETOOLONG},
+	{"a file as a parent", []entry{file("a", "x"), file("a/b", "evil")}, "", unix.ENOTDIR},
+	{"a hard link to a directory", []entry{dir("a"), hardLink("b", "a")}, "", unix.EPERM},
+	{"a device number that the kernel cuts to 1:3", []entry{device("null", 4097, 3)}, "", unix.EINVAL},
+}
+
 func TestNothingIsMadeOutsideTheRoot(t *testing.T) {
-	for _, c := range []struct {
-		attack  string
-		entries []entry
-		want    string // where the text "evil" is then, in the root; "" if nowhere
-		refused error  // or the error
-	}{
-		{"dot-dot in a name", []entry{file("../../secret", "evil")}, "secret", nil},
-		{"an absolute name", []entry{file("OUTSIDE/secret", "evil")}, "OUTSIDE/secret", nil},
-		{"a link to / and a file behind it", []entry{link("a", "/"), file("a/secret", "evil")}, "secret", nil},
-		{"an absolute link out", []entry{link("a", "OUTSIDE"), file("a/secret", "evil")}, "OUTSIDE/secret", nil},
-		{"a relative link out", []entry{link("a", ".."), file("a/secret", "evil")}, "secret", nil},
-		{"a link out by another link", []entry{link("a", "b/.."), link("b", ".."), file("a/secret", "evil")}, "secret", nil},
-		{"a file over a link", []entry{link("a", "OUTSIDE/secret"), file("a", "evil")}, "a", nil},
-		{"a file over a hard link to a link", []entry{link("a", "OUTSIDE/secret"), hardLink("b", "a"), file("b", "evil")}, "b", nil},
-		{"a hard link out", []entry{hardLink("a", "../../secret"), file("a", "evil")}, "", unix.ENOENT},
-		{"a hard link out by a link", []entry{link("l", ".."), hardLink("a", "l/secret")}, "", unix.ENOENT},
-		{"the root as a link", []entry{link("./", "OUTSIDE"), file("secret", "evil")}, "", unix.EISDIR},
-		{"the root as a file", []entry{file("a/..", "evil")}, "", unix.EISDIR},
-		{
-			"a directory that becomes a link",
-			[]entry{dir("a/"), file("a/x", "x"), link("a", "OUTSIDE"), file("a/secret", "evil"), dir("b/")},
-			"OUTSIDE/secret", nil,
-		},
-		{
-			"a link that becomes a directory",
-			[]entry{link("a", "OUTSIDE"), dir("a/"), file("a/secret", "evil")},
-			"a/secret", nil,
-		},
-		{"a link in a circle", []entry{link("a", "b"), link("b", "a"), file("a/x", "evil")}, "", unix.ELOOP},
-		{"a name 10,000 deep", []entry{file(strings.Repeat("d/", 10_000)+"x", "evil")}, "", unix.ENAMETOOLONG},
-		{"a file as a parent", []entry{file("a", "x"), file("a/b", "evil")}, "", unix.ENOTDIR},
-		{"a hard link to a directory", []entry{dir("a"), hardLink("b", "a")}, "", unix.EPERM},
-	} {
+	for _, c := range attacks {
 		t.Run(c.attack, func(t *testing.T) {
 			outside := t.TempDir()
 			replace := strings.NewReplacer("OUTSIDE", outside).Replace
-			for i := range c.entries {
-				c.entries[i].Name, c.entries[i].Linkname = replace(c.entries[i].Name), replace(c.entries[i].Linkname)
+			entries := slices.Clone(c.entries)
+			for i := range entries {
+				entries[i].Name, entries[i].Linkname = replace(entries[i].Name), replace(entries[i].Linkname)
 			}
 			root := filepath.Join(outside, "root")
 			must(t, os.Mkdir(root, 0o755))
 			writeFile(t, filepath.Join(outside, "secret"), "good", 0o644)
-			err := rootfs.FromTar(root, archive(t, c.entries...))
+			err := rootfs.FromTar(root, archive(t, entries...))
 			if c.refused != nil {
 				wantError(t, err, c.refused, "unpack ")
 			} else {
@@ -114,6 +125,35 @@ func TestNothingIsMadeOutsideTheRoot(t *testing.T) {
 			wantUntouched(t, outside)
 		})
 	}
+}
+
+// 2^32 cut to 32 bits is root, and 2^32-1 means "do not change".
+func TestAnOwnerThatTheKernelWouldMistakeIsRefused(t *testing.T) {
+	testkit.Root(t)
+	for _, id := range []int{-1, 1<<32 - 1, 1 << 32} {
+		user, group := file("a", ""), file("a", "")
+		user.Uid, group.Gid = id, id
+		for _, e := range []entry{user, group} {
+			e.Format = tar.FormatGNU // which can hold them all
+			wantError(t, rootfs.FromTar(t.TempDir(), archive(t, e)), unix.EINVAL, `unpack "a": set owner `)
+		}
+	}
+}
+
+func TestEachRefusalNamesTheEntryAndTheReason(t *testing.T) {
+	testkit.Root(t)
+	var report strings.Builder
+	for _, c := range attacks {
+		if c.refused == nil {
+			continue
+		}
+		err := rootfs.FromTar(t.TempDir(), archive(t, c.entries...))
+		fmt.Fprintf(&report, "%s\n  %v\n", c.attack, err)
+		if advice := hint.Of(err); advice != "" {
+			fmt.Fprintf(&report, "  hint: %s\n", advice)
+		}
+	}
+	testkit.Golden(t, report.String(), "fromtar.golden")
 }
 
 // wantUntouched fails unless a folder has "root" and "secret" as they were.
@@ -137,7 +177,9 @@ func TestAttributesAreSetAsGiven(t *testing.T) {
 		return e
 	}
 	special := func(name string, kind byte, major, minor int64) entry {
-		return entry{Header: tar.Header{Typeflag: kind, Name: name, Devmajor: major, Devminor: minor}}
+		e := device(name, major, minor)
+		e.Typeflag = kind
+		return e
 	}
 	capable := set(file("d/capable", "x"), 0o755, 0)
 	capability := "\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00" // cap_net_raw+ep

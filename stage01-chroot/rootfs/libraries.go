@@ -16,15 +16,12 @@ import (
 // libraries of DT_NEEDED, and theirs, breadth first. Here the same is done
 // without running anything: `ldd` may run the program that it looks at.
 
-// object is a program or a library, as far as loading is concerned: elf(5).
+// object is a program or a library, as far as loading is concerned.
 type object struct {
-	path    string   // where it was found, on the host
-	origin  string   // the directory that it was found in, which $ORIGIN stands for
-	soname  string   // the name by which others need it, DT_SONAME
-	needed  []string // the names that it needs, DT_NEEDED
-	rpath   []string // where to look for these, DT_RPATH,
-	runpath []string // or DT_RUNPATH
-	loader  *object  // the object that needed this one first; nil for the program
+	dynamic
+	path    string  // where it was found, on the host
+	origin  string  // the directory that it was found in, which $ORIGIN stands for
+	loader  *object // the object that needed this one first; nil for the program
 	class   elf.Class
 	machine elf.Machine
 	interp  string // PT_INTERP, of a program
@@ -43,7 +40,7 @@ func (c *Closure) addLibraries(name, source string) error {
 	}
 	why := "interpreter of " + name
 	if _, err := c.addPath(program.interp, why); err != nil {
-		return fmt.Errorf("%s: %w", why, err)
+		return hint.Add(fmt.Errorf("%s: %w", why, err), "the program does not run here either; it is built for another C library")
 	}
 	search, err := newSearch(program)
 	if err != nil {
@@ -74,12 +71,14 @@ func load(program *object, search *search) ([]*object, error) {
 			if loaded[name] || search.isInterpreter(name) {
 				continue
 			}
-			library, err := search.find(name, objects[i])
+			libraries, err := search.find(name, objects[i])
 			if err != nil {
 				return nil, err
 			}
-			loaded[name], loaded[library.soname] = true, true
-			objects = append(objects, library)
+			for _, library := range libraries {
+				loaded[name], loaded[library.soname] = true, true
+			}
+			objects = append(objects, libraries...)
 		}
 	}
 	return objects, nil
@@ -96,18 +95,8 @@ func readObject(name string) (*object, error) {
 	if o.interp, err = interpreterOf(file); err != nil {
 		return nil, fmt.Errorf("read %q: %w", name, err)
 	}
-	if file.SectionByType(elf.SHT_DYNAMIC) == nil {
-		return o, nil
-	}
-	for tag, list := range map[elf.DynTag]*[]string{
-		elf.DT_NEEDED: &o.needed, elf.DT_RPATH: &o.rpath, elf.DT_RUNPATH: &o.runpath,
-	} {
-		if *list, err = file.DynString(tag); err != nil {
-			return nil, fmt.Errorf("read %s of %q: %w", tag, name, err)
-		}
-	}
-	if names, err := file.DynString(elf.DT_SONAME); err == nil && len(names) == 1 {
-		o.soname = names[0]
+	if o.dynamic, err = readDynamic(file); err != nil {
+		return nil, fmt.Errorf("read libraries of %q: %w", name, err)
 	}
 	o.lookups, err = looksNamesUp(file)
 	if err != nil {

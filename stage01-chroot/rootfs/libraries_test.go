@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -68,6 +69,8 @@ func TestLibrariesAreSearchedAsTheLoaderDoes(t *testing.T) {
 			"-Wl,-rpath,/nowhere", "-Wl,--disable-new-dtags,-rpath,$ORIGIN/../lib", false,
 		},
 		{"no path at all", "", "", false},
+		{"$LIB", "-Wl,-rpath,$ORIGIN", "-Wl,-rpath,$ORIGIN/../multi/$LIB", true},
+		{"no built-in directories", "-Wl,-rpath,$ORIGIN", "-Wl,-rpath,$ORIGIN/../lib,-z,nodefaultlib", false},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			dir := workshop(t)
@@ -75,9 +78,104 @@ func TestLibrariesAreSearchedAsTheLoaderDoes(t *testing.T) {
 			compile(t, dir, "gcc", "-Wl,--enable-new-dtags -shared -fPIC -Wl,-soname,libinner.so.1 -o lib/libinner.so.1 inner.c")
 			compile(t, dir, "gcc", "-Wl,--enable-new-dtags -shared -fPIC -Wl,-soname,libouter.so.1 -o lib/libouter.so.1 outer.c lib/libinner.so.1 "+link(c.outer))
 			compile(t, dir, "gcc", "-Wl,--enable-new-dtags -Wl,--allow-shlib-undefined -o bin/program program.c lib/libouter.so.1 "+link(c.program))
+			must(t, os.MkdirAll(filepath.Join(dir, "multi/lib"), 0o755))
+			triplet := strings.TrimSpace(output(t, "gcc", "", "-print-multiarch"))
+			must(t, os.Symlink("../../lib", filepath.Join(dir, "multi/lib", triplet)))
 			wantSameAsHost(t, filepath.Join(dir, "bin/program"), c.runs)
 		})
 	}
+}
+
+// hello is a workshop with the program in it, which finds its libraries.
+func hello(t *testing.T) (dir, program string) {
+	t.Helper()
+	dir = workshop(t)
+	compile(t, dir, "gcc", "-shared -fPIC -Wl,-soname,libinner.so.1 -o lib/libinner.so.1 inner.c")
+	compile(t, dir, "gcc", "-shared -fPIC -Wl,-soname,libouter.so.1 -o lib/libouter.so.1 outer.c lib/libinner.so.1 -Wl,-rpath,$ORIGIN")
+	compile(t, dir, "gcc", "-o bin/program program.c lib/libouter.so.1 -Wl,-rpath,$ORIGIN/../lib")
+	return dir, filepath.Join(dir, "bin/program")
+}
+
+func TestAStaticProgramHasNoInterpreter(t *testing.T) {
+	testkit.HostUnchanged(t)
+	for _, flags := range []string{"-static", "-static-pie"} {
+		dir := workshop(t)
+		compile(t, dir, "gcc", flags+" -o bin/program program.c outer.c inner.c")
+		program := filepath.Join(dir, "bin/program")
+		wantSameAsHost(t, program, true)
+		for _, name := range names(plan(t, program)) {
+			if strings.Contains(name, ".so") {
+				t.Errorf("%s: %s is in the closure", flags, name)
+			}
+		}
+	}
+}
+
+// A loader goes by segments. Sections may be stripped, and the program runs.
+func TestAProgramWithoutSectionsHasItsLibrariesAllTheSame(t *testing.T) {
+	testkit.HostUnchanged(t)
+	_, program := hello(t)
+	data, err := os.ReadFile(program)
+	must(t, err)
+	for at := 0x28; at < 0x30; at++ { // e_shoff of a 64-bit file, elf(5)
+		data[at] = 0
+	}
+	clear(data[0x3c:0x40]) // e_shnum, e_shstrndx
+	writeFile(t, program, string(data), 0o755)
+	wantSameAsHost(t, program, true)
+}
+
+func TestADamagedProgramIsAnError(t *testing.T) {
+	_, program := hello(t)
+	file, err := elf.Open(program)
+	must(t, err)
+	data, err := os.ReadFile(program)
+	must(t, err)
+	for _, segment := range file.Progs {
+		if segment.Type == elf.PT_DYNAMIC {
+			data[segment.Off+8] = 0xff // the value of the first tag, DT_NEEDED
+			data[segment.Off+12] = 0xff
+		}
+	}
+	must(t, file.Close())
+	writeFile(t, program, string(data), 0o755)
+	_, err = rootfs.FromPrograms(program)
+	if err == nil || !strings.Contains(err.Error(), `read libraries of "`+program+`": the dynamic section is damaged: DT_NEEDED is at `) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A directory may have a library once more for newer processors. ld.so of the
+// new root takes what fits the processor that it finds.
+func TestLibrariesForNewerProcessorsComeAlong(t *testing.T) {
+	testkit.HostUnchanged(t)
+	if runtime.GOARCH != "amd64" {
+		t.Log("glibc has no levels of this machine")
+		return
+	}
+	dir, program := hello(t)
+	levels := filepath.Join(dir, "lib/glibc-hwcaps")
+	for _, level := range []string{"x86-64-v2", "x86-64-v4"} {
+		writeFile(t, filepath.Join(dir, level+".c"), `const char *outer(void) { return "hello from `+level+`"; }`, 0o644)
+		must(t, os.MkdirAll(filepath.Join(levels, level), 0o755))
+		compile(t, dir, "gcc", "-shared -fPIC -Wl,-soname,libouter.so.1 -o "+filepath.Join(levels, level, "libouter.so.1")+" "+level+".c")
+	}
+	wantSameAsHost(t, program, true)
+	got := names(plan(t, program))
+	for _, file := range []string{"lib/libouter.so.1", "lib/libinner.so.1", "lib/glibc-hwcaps/x86-64-v2/libouter.so.1", "lib/glibc-hwcaps/x86-64-v4/libouter.so.1"} {
+		if !slices.Contains(got, strings.TrimPrefix(filepath.Join(dir, file), "/")) {
+			t.Errorf("%s is not in the closure", file)
+		}
+	}
+}
+
+func TestALibraryMayBeNeededByItsPath(t *testing.T) {
+	testkit.HostUnchanged(t)
+	dir := workshop(t)
+	compile(t, dir, "gcc", "-shared -fPIC -o lib/libinner.so inner.c") // no DT_SONAME: its path is the name
+	compile(t, dir, "gcc", "-shared -fPIC -o lib/libouter.so outer.c "+dir+"/lib/libinner.so")
+	compile(t, dir, "gcc", "-o bin/program program.c "+dir+"/lib/libouter.so")
+	wantSameAsHost(t, filepath.Join(dir, "bin/program"), true)
 }
 
 // wantSameAsHost runs a program here and in its closure. runs is what the
@@ -105,16 +203,14 @@ func wantSameAsHost(t *testing.T, program string, runs bool) {
 
 func TestALibraryOfAnotherMachineIsPassedOver(t *testing.T) {
 	testkit.HostUnchanged(t)
-	dir := workshop(t)
-	compile(t, dir, "gcc", "-shared -fPIC -Wl,-soname,libinner.so.1 -o lib/libinner.so.1 inner.c")
-	compile(t, dir, "gcc", "-shared -fPIC -Wl,-soname,libouter.so.1 -o lib/libouter.so.1 outer.c lib/libinner.so.1 -Wl,-rpath,$ORIGIN")
+	dir, program := hello(t)
 	compile(t, dir, "gcc", "-o bin/program program.c lib/libouter.so.1 -Wl,-rpath,$ORIGIN/../foreign:$ORIGIN/../lib")
 	library, err := os.ReadFile(filepath.Join(dir, "lib/libouter.so.1"))
 	must(t, err)
 	const machine = 18 // offset of e_machine, elf(5)
 	library[machine], library[machine+1] = byte(elf.EM_MIPS), 0
 	writeFile(t, filepath.Join(dir, "foreign/libouter.so.1"), string(library), 0o755)
-	wantSameAsHost(t, filepath.Join(dir, "bin/program"), true)
+	wantSameAsHost(t, program, true)
 }
 
 func TestAMuslProgramHasItsOwnLoaderAndRules(t *testing.T) {
@@ -123,8 +219,10 @@ func TestAMuslProgramHasItsOwnLoaderAndRules(t *testing.T) {
 	dir := workshop(t)
 	compile(t, dir, "musl-gcc", "-shared -fPIC -Wl,-soname,libinner.so.1 -o lib/libinner.so.1 inner.c")
 	compile(t, dir, "musl-gcc", "-shared -fPIC -Wl,-soname,libouter.so.1 -o lib/libouter.so.1 outer.c lib/libinner.so.1")
-	compile(t, dir, "musl-gcc", "-o bin/program program.c lib/libouter.so.1 -Wl,-rpath,$ORIGIN/../lib") // inherited, in musl
+	compile(t, dir, "musl-gcc", "-o bin/program program.c lib/libouter.so.1 -Wl,-rpath,$ORIGIN/../$LIB:$ORIGIN/../lib")
 	program := filepath.Join(dir, "bin/program")
+	wantSameAsHost(t, program, false)                                                                   // musl knows no $LIB
+	compile(t, dir, "musl-gcc", "-o bin/program program.c lib/libouter.so.1 -Wl,-rpath,$ORIGIN/../lib") // inherited, in musl
 	wantSameAsHost(t, program, true)
 	for _, name := range names(plan(t, program)) {
 		if filepath.Base(name) == "libc.so.6" {

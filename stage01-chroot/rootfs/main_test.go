@@ -61,7 +61,7 @@ func look(t *testing.T, program string) string {
 	return found
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -82,8 +82,30 @@ func wantError(t *testing.T, err, target error, texts ...string) {
 	}
 }
 
-func writeFile(t *testing.T, name, text string, mode os.FileMode) {
+func writeFile(t testing.TB, name, text string, mode os.FileMode) {
 	t.Helper()
 	must(t, os.MkdirAll(filepath.Dir(name), 0o755))
 	must(t, os.WriteFile(name, []byte(text), mode))
+}
+
+func wantOneOf(t *testing.T, err error, targets ...error) {
+	t.Helper()
+	for _, target := range targets {
+		if errors.Is(err, target) {
+			return
+		}
+	}
+	t.Errorf("got error %v, want one of %v", err, targets)
+}
+
+// output runs a program with a text as its input, and returns what it writes.
+func output(t *testing.T, program, input string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command(program, args...)
+	cmd.Stdin = strings.NewReader(input)
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s: %v", program, err)
+	}
+	return string(out)
 }

@@ -43,13 +43,15 @@ func (c *Closure) addNameService(s *search, objects []*object) error {
 		return err
 	}
 	for _, name := range []string{"libnss_files.so.2", "libnss_dns.so.2"} {
-		module, err := s.find(name, objects[libc])
+		modules, err := s.find(name, objects[libc])
 		if err != nil {
 			return err
 		}
-		why := "looks up names for " + objects[caller].path
-		if _, err := c.addPath(module.path, why); err != nil {
-			return fmt.Errorf("add %q: %w", filepath.Base(module.path), err)
+		for _, module := range modules {
+			why := "looks up names for " + objects[caller].path
+			if _, err := c.addPath(module.path, why); err != nil {
+				return fmt.Errorf("add %q: %w", filepath.Base(module.path), err)
+			}
 		}
 	}
 	return nil

@@ -8,10 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path"
 	"path/filepath"
-	"slices"
-	"strings"
 
 	"skiff.example/stage01-chroot/hint"
 )
@@ -102,52 +99,4 @@ func startOf(file io.Reader) ([]byte, error) {
 		err = nil // a short file
 	}
 	return start[:n], err
-}
-
-// addInterpreter adds what a script's first line names.
-func (c *Closure) addInterpreter(script string, start []byte) error {
-	interpreter, argument := parseShebang(start)
-	if interpreter == "" {
-		return fmt.Errorf("script %q names no interpreter", script)
-	}
-	why := "interpreter of " + script
-	if err := c.addProgram(interpreter, why); err != nil {
-		return fmt.Errorf("%s: %w", why, err)
-	}
-	if path.Base(interpreter) != "env" {
-		return nil
-	}
-	name := envProgram(argument)
-	if name == "" {
-		return nil
-	}
-	program, err := findProgram(name)
-	if err != nil {
-		return fmt.Errorf("%s: %w", why, err)
-	}
-	return c.addProgram(program, why)
-}
-
-// parseShebang cuts "#! interpreter argument" as the kernel does (fs/
-// binfmt_script.c): the argument is all the rest of the line.
-func parseShebang(start []byte) (interpreter, argument string) {
-	line, _, _ := bytes.Cut(bytes.TrimPrefix(start, []byte("#!")), []byte("\n"))
-	text := strings.Trim(string(line), " \t")
-	if i := strings.IndexAny(text, " \t"); i >= 0 {
-		return text[:i], strings.TrimLeft(text[i:], " \t")
-	}
-	return text, ""
-}
-
-// envProgram finds the program in env's arguments: env(1). It comes after
-// options (-S, or -S with the first word) and variables.
-func envProgram(argument string) string {
-	words := strings.Fields(argument)
-	i := slices.IndexFunc(words, func(word string) bool {
-		return !strings.HasPrefix(word, "-") && !strings.Contains(word, "=")
-	})
-	if i < 0 {
-		return ""
-	}
-	return words[i]
 }

@@ -89,39 +89,6 @@ func TestLinksOnTheWayToAProgramStayLinks(t *testing.T) {
 	}
 }
 
-func TestAScriptBringsItsInterpreter(t *testing.T) {
-	testkit.HostUnchanged(t)
-	testkit.Need(t, "sh", "env")
-	folder := t.TempDir()
-	for name, line := range map[string]string{
-		"plain":     "#!/bin/sh",
-		"argument":  "#! \t/bin/sh -e",
-		"env":       "#!/usr/bin/env sh",
-		"env-split": "#!/usr/bin/env -S GREETING=hello sh -e",
-		"nested":    "#!" + filepath.Join(folder, "plain"),
-	} {
-		writeFile(t, filepath.Join(folder, name), line+"\necho \"I am $0\"\n", 0o755)
-	}
-	for _, name := range []string{"plain", "argument", "env", "env-split", "nested"} {
-		script := filepath.Join(folder, name)
-		dir := write(t, plan(t, script))
-		want := "I am " + script + "\n"
-		if name == "nested" { // the interpreter is the script "plain"
-			want = "I am " + filepath.Join(folder, "plain") + "\n"
-		}
-		if got := runIn(t, dir, script); got != want {
-			t.Errorf("%s said %q, want %q", name, got, want)
-		}
-	}
-}
-
-func TestAScriptThatIsItsOwnInterpreterIsNotLookedIntoForever(t *testing.T) {
-	folder := t.TempDir()
-	must(t, os.Symlink("loop", filepath.Join(folder, "link")))
-	writeFile(t, filepath.Join(folder, "loop"), "#!"+filepath.Join(folder, "link")+"\n", 0o755)
-	plan(t, filepath.Join(folder, "loop"))
-}
-
 func TestTheSamePlanGivesTheSameBytes(t *testing.T) {
 	testkit.Need(t, "sh", "tar")
 	var first, second bytes.Buffer

@@ -8,11 +8,16 @@
 // the most confusing error of the field: `/bin/sh: no such file or directory`,
 // when /bin/sh is there.
 //
-// There are three ways to a root file system:
+// There are four ways to a root file system:
 //
-//	FromPrograms  from programs of this host, with all that they need
-//	FromTar       from an archive that somebody made
-//	Check         from a directory that is there: is it fit?
+//	FromPrograms   from programs of this host, with all that they need
+//	FromTar        from an archive that somebody made
+//	FromDirectory  from a directory, copied
+//	Check          from a directory, in place: is it fit?
+//
+// The first three give the same tree for the same input, whenever they run and
+// whatever the umask is. None of them needs root, but an ordinary user can only
+// make files of its own, and no devices.
 package rootfs
 
 import (

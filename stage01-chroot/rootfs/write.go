@@ -16,8 +16,12 @@ import (
 // Tar writes the root file system as an uncompressed archive. The same plan
 // gives the same bytes: files are sorted, belong to root and have one time.
 func (c *Closure) Tar(w io.Writer) error {
+	return c.tar(w, c.Files())
+}
+
+func (c *Closure) tar(w io.Writer, files []File) error {
 	archive := tar.NewWriter(w)
-	for _, file := range c.Files() {
+	for _, file := range files {
 		if err := c.tarFile(archive, file); err != nil {
 			return fmt.Errorf("write %q to archive: %w", file.Name, err)
 		}
@@ -27,7 +31,11 @@ func (c *Closure) Tar(w io.Writer) error {
 
 // Write makes the directory dir, if it is missing, and the root file system in
 // it. What is in dir already stays, unless the plan has another file of the
-// same name. Owners are set by root only; other users own what they write.
+// same name; dir itself gets mode 0755 and the time of all files. The same plan
+// gives the same tree, whenever, and under any umask.
+//
+// An ordinary user can do it too, as far as the programs can be read; the files
+// are then the user's own.
 func (c *Closure) Write(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -36,9 +44,10 @@ func (c *Closure) Write(dir string) error {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		w.CloseWithError(c.Tar(w)) // the reader returns Tar's error
+		root := File{Name: ".", Mode: fs.ModeDir | 0o755, Why: "the root itself"}
+		w.CloseWithError(c.tar(w, append([]File{root}, c.Files()...))) // the reader returns the error
 	}()
-	err := FromTar(dir, r)
+	err := Limits{MaxBytes: -1, MaxInodes: -1}.FromTar(dir, r)
 	r.CloseWithError(err) // the writer ends, also if we gave up
 	<-done
 	return err

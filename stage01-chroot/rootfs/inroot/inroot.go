@@ -25,6 +25,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -33,6 +34,9 @@ import (
 // renamed or replaced. Several goroutines may use it.
 type Root struct {
 	dir *os.File
+
+	mutex sync.Mutex
+	made  []string // by Parent, until Made is asked
 }
 
 // How names are resolved: openat2(2). RESOLVE_IN_ROOT is the chroot; links
@@ -46,7 +50,7 @@ func Open(dir string) (*Root, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open root %q: %w", dir, err)
 	}
-	return &Root{os.NewFile(uintptr(fd), dir)}, nil
+	return &Root{dir: os.NewFile(uintptr(fd), dir)}, nil
 }
 
 // Close closes the descriptor. What Parent and Lookup returned stays open.
@@ -73,8 +77,8 @@ func (r *Root) Lookup(name string, flags int) (*os.File, error) {
 
 // Parent resolves all of name but its last component and returns a descriptor
 // (O_PATH) of that directory, which the caller closes, and the last component.
-// Directories that are missing on the way are made with mode 0755, also where
-// a link points to one that is missing. "/", "", "." and whatever ends in "."
+// Directories that are missing on the way are made with mode 0755, whatever the
+// umask, also where a link points to one that is missing (see Made). "/", "", "." and whatever ends in "."
 // or ".." name a directory itself: the result is that directory and ".".
 //
 // The last component is not looked at: it may be anything, or nothing. Use it
@@ -97,6 +101,17 @@ func (r *Root) Parent(name string) (dir *os.File, base string, err error) {
 		return nil, "", fmt.Errorf("open parent of %q in root: %w", name, err)
 	}
 	return os.NewFile(uintptr(fd), parent), base, nil
+}
+
+// Made returns the directories that Parent has made since it was asked last, as
+// names without links in them, the outermost first. Who unpacks an archive
+// counts them, and sets their times.
+func (r *Root) Made() []string {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	made := r.made
+	r.made = nil
+	return made
 }
 
 // split cuts the last component off. One that names a directory by its place

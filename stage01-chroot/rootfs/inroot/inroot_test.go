@@ -3,6 +3,7 @@ package inroot_test
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -181,6 +182,71 @@ func TestModesAreSetWhateverTheUmask(t *testing.T) {
 		if stat.Mode != want {
 			t.Errorf("%s has mode %o, want %o", name, stat.Mode, want)
 		}
+	}
+}
+
+func TestDirectoriesOnTheWayAreTold(t *testing.T) {
+	dir, _ := scene(t)
+	defer unix.Umask(unix.Umask(0o077))
+	must(t, os.Mkdir(filepath.Join(dir, "there"), 0o700))
+	must(t, os.Symlink("/b/c", filepath.Join(dir, "a")))
+	root := open(t, dir)
+	for _, c := range []struct{ name, made string }{
+		{"there/file", ""},
+		{"there/x/y/file", "there/x there/x/y"},
+		{"a/d/../e/file", "b b/c b/c/d b/c/e"},
+		{"b/c/f/../file", "b/c/f"},
+	} {
+		at(t, root, c.name, func(*os.File, string) error { return nil })
+		made := root.Made()
+		if got := strings.Join(made, " "); got != c.made {
+			t.Errorf("%s: made %q, want %q", c.name, got, c.made)
+		}
+		for _, name := range made {
+			info, err := os.Stat(filepath.Join(dir, name))
+			must(t, err)
+			if info.Mode().Perm() != 0o755 {
+				t.Errorf("%s has mode %v", name, info.Mode())
+			}
+		}
+	}
+}
+
+// A handle is the file that it was opened for, whatever has its name now.
+func TestAHandleReadsOneFile(t *testing.T) {
+	dir, _ := scene(t)
+	root := open(t, dir)
+	file := filepath.Join(dir, "file")
+	must(t, os.WriteFile(file, []byte("first"), 0o600))
+	long := strings.Repeat("v", 3000) // more than a first guess of a buffer
+	must(t, unix.Setxattr(file, "user.long", []byte(long), 0))
+	must(t, unix.Setxattr(file, "user.empty", nil, 0))
+	handle, err := inroot.Handle(root.Dir(), "file")
+	must(t, err)
+	defer handle.Close()
+	must(t, os.Remove(file))
+	must(t, os.Symlink("/etc/passwd", file))
+	reader, err := inroot.Reopen(handle, unix.O_RDONLY)
+	must(t, err)
+	defer reader.Close()
+	if text, err := io.ReadAll(reader); string(text) != "first" {
+		t.Errorf("it reads %q, %v", text, err)
+	}
+	xattrs, err := inroot.Xattrs(handle)
+	if err != nil || len(xattrs) != 2 || xattrs["user.long"] != long {
+		t.Errorf("it has attributes %.100v, %v", xattrs, err)
+	}
+	if _, err := inroot.Readlink(handle); !errors.Is(err, unix.ENOENT) {
+		t.Errorf("a file read as a link: %v", err)
+	}
+	link, err := inroot.Handle(root.Dir(), "file")
+	must(t, err)
+	defer link.Close()
+	if text, err := inroot.Readlink(link); text != "/etc/passwd" {
+		t.Errorf("the link reads %q, %v", text, err)
+	}
+	if _, err := inroot.Reopen(link, unix.O_RDONLY); !errors.Is(err, unix.ELOOP) {
+		t.Errorf("a link was opened: %v", err)
 	}
 }
 

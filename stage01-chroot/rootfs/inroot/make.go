@@ -114,16 +114,14 @@ func Setxattr(dir *os.File, base, name string, value []byte) error {
 }
 
 // withPath calls with a path that leads to base itself and nowhere else, for
-// system calls that take a path only and would follow a link. It is the link
-// in /proc of a descriptor of base: O_PATH opens nothing, so it does not act
-// on a device or wait on a FIFO.
+// system calls that take a path only and would follow a link.
 func withPath(dir *os.File, base string, call func(path string) error) error {
-	fd, err := unix.Openat(int(dir.Fd()), base, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	handle, err := Handle(dir, base)
 	if err != nil {
 		return err
 	}
-	defer unix.Close(fd)
-	return call(fmt.Sprintf("/proc/self/fd/%d", fd))
+	defer handle.Close()
+	return call(procPath(int(handle.Fd())))
 }
 
 // Stat tells what base is, without following it: the type is Mode&S_IFMT.

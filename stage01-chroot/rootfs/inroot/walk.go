@@ -21,6 +21,7 @@ type walk struct {
 	at    []string // its components, none of them a link, "." or ".."
 	ahead []string // components still to be walked
 	links int      // how many links were followed
+	made  int      // how many of the last components of at were made by us
 }
 
 // makeAll opens the directory name, and makes what of it is missing. Where a
@@ -38,6 +39,7 @@ func (r *Root) makeAll(name string) (int, error) {
 			return -1, err
 		}
 	}
+	w.note()
 	return w.fd, nil
 }
 
@@ -55,22 +57,57 @@ func (w *walk) step(name string) error {
 	if errors.Is(err, unix.ENOTDIR) {
 		return w.follow(name)
 	}
+	made := false
 	if errors.Is(err, unix.ENOENT) {
-		fd, err = makeAndOpen(w.fd, name)
+		fd, made, err = makeAndOpen(w.fd, name)
 	}
 	if err != nil {
 		return err
+	}
+	if made {
+		w.made++
+	} else {
+		w.note()
 	}
 	w.enter(fd, append(w.at, name))
 	return nil
 }
 
-// makeAndOpen makes a directory. Another process may be faster: fine.
-func makeAndOpen(parent int, name string) (int, error) {
-	if err := unix.Mkdirat(parent, name, 0o755); err != nil && !errors.Is(err, unix.EEXIST) {
-		return -1, err
+// makeAndOpen makes a directory. Another process may be faster: then it is that
+// one's, with the mode that it has.
+func makeAndOpen(parent int, name string) (fd int, made bool, err error) {
+	err = unix.Mkdirat(parent, name, 0o755)
+	if err != nil && !errors.Is(err, unix.EEXIST) {
+		return -1, false, err
 	}
-	return unix.Openat(parent, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	made = err == nil
+	fd, err = unix.Openat(parent, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil || !made {
+		return fd, false, err
+	}
+	if err := unix.Chmod(procPath(fd), 0o755); err != nil { // the umask took some away
+		unix.Close(fd)
+		return -1, true, err
+	}
+	return fd, true, nil
+}
+
+// note tells the root which directories were made. They are parts of one
+// string: a name of 2,000 components that are all missing costs no more memory
+// than its text.
+func (w *walk) note() {
+	if w.made == 0 {
+		return
+	}
+	made := make([]string, w.made)
+	name := strings.Join(w.at, "/")
+	for ; w.made > 0; w.made-- {
+		made[w.made-1] = name
+		name = name[:max(strings.LastIndexByte(name, '/'), 0)]
+	}
+	w.root.mutex.Lock()
+	defer w.root.mutex.Unlock()
+	w.root.made = append(w.root.made, made...)
 }
 
 // follow puts a link's text ahead of the walk. "/" is the root.
@@ -96,6 +133,7 @@ func (w *walk) follow(name string) error {
 // That is what ".." needs: the kernel's own ".." of a descriptor would be
 // right only until somebody moves that directory.
 func (w *walk) restart(at []string) error {
+	w.note()
 	fd, err := w.root.openat2(orDot(strings.Join(at, "/")), unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW)
 	if err != nil {
 		return err
