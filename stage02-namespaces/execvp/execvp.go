@@ -21,7 +21,7 @@ const DefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 // any other is looked for in the absolute directories of env's PATH.
 func Steps(args, env []string) []plan.Step {
 	var steps []plan.Step
-	for _, program := range candidates(args[0], env) {
+	for _, program := range Candidates(args[0], env) {
 		steps = append(steps, plan.Execve(program, args, env).Doing("execute %q", args[0]))
 	}
 	return oneSuffices(steps, args[0], env)
@@ -31,7 +31,7 @@ func Steps(args, env []string) []plan.Step {
 // that it has: the same directories, in the same order, with the same errors.
 func Look(found plan.Register, args, env []string) []plan.Step {
 	var steps []plan.Step
-	for i, program := range candidates(args[0], env) {
+	for i, program := range Candidates(args[0], env) {
 		look := plan.Faccessat2(plan.CWD, program).Into(found).Doing("find %q", args[0])
 		if i > 0 {
 			look = look.Unless(found)
@@ -49,19 +49,21 @@ func oneSuffices(steps []plan.Step, name string, env []string) []plan.Step {
 			steps[i] = steps[i].Accept(unix.ENOENT, unix.ENOTDIR, unix.EACCES)
 		}
 		if !strings.Contains(name, "/") {
-			steps[i] = steps[i].Hint(unix.ENOENT, "no directory of the container's PATH has it: "+pathOf(env))
+			steps[i] = steps[i].Hint(unix.ENOENT, "no directory of the container's PATH has it: "+PathOf(env))
 		}
 	}
 	return steps
 }
 
-// candidates are the paths at which the program may be.
-func candidates(name string, env []string) []string {
+// Candidates are the paths at which the program may be, in the order in which
+// they are tried: name itself where it has a slash, else one for each absolute
+// directory of the PATH of env.
+func Candidates(name string, env []string) []string {
 	if strings.Contains(name, "/") {
 		return []string{name}
 	}
 	var all []string
-	for dir := range strings.SplitSeq(pathOf(env), ":") {
+	for dir := range strings.SplitSeq(PathOf(env), ":") {
 		if path.IsAbs(dir) { // what another one means would depend on the current directory
 			all = append(all, path.Join(dir, name))
 		}
@@ -72,8 +74,8 @@ func candidates(name string, env []string) []string {
 	return all
 }
 
-// pathOf is the last PATH of env.
-func pathOf(env []string) string {
+// PathOf is the last PATH of env, or DefaultPath where it has none.
+func PathOf(env []string) string {
 	search := DefaultPath
 	for _, e := range env {
 		if value, ok := strings.CutPrefix(e, "PATH="); ok {

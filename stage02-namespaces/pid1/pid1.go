@@ -1,0 +1,48 @@
+// Package pid1 is a tiny init: process 1 for a container whose program was
+// not written to be one.
+//
+// The kernel treats process 1 of a pid namespace unlike any other
+// (pid_namespaces(7)), in three ways that surprise an ordinary program:
+//
+//   - orphans become its children, and each stays a zombie that keeps its pid
+//     until process 1 waits for it;
+//   - a signal that it has no handler for does nothing to it, so that the
+//     program no longer ends at SIGTERM or Ctrl-C;
+//   - when it ends, the kernel kills all other processes of the namespace.
+//
+// This init has a handler for every signal and passes them on to its only
+// child, the program; it waits for every process that comes to it; and it ends
+// as the program ends, with the same status. Where it is not process 1,
+// because the container shares a pid namespace with others, it asks for the
+// orphans of its program: PR_SET_CHILD_SUBREAPER, prctl(2).
+package pid1
+
+import (
+	"errors"
+	"os"
+
+	"skiff.example/stage01-chroot/hint"
+)
+
+// Name is the name, args[0], by which this program is called to be an init.
+// The program itself is then somewhere in the container, /dev/init for example.
+const Name = "skiff-init"
+
+// Called tells whether a program with these arguments (os.Args) is to be an
+// init. A main asks this first.
+func Called(args []string) bool { return len(args) > 0 && args[0] == Name }
+
+// Main runs os.Args[1:], with the environment as it is, and returns the status
+// to exit with. Errors go to standard error.
+func Main() int {
+	if len(os.Args) < 2 {
+		err := hint.Add(errors.New("no program to run"), "usage: "+Name+" PROGRAM [ARGUMENT…]")
+		hint.Print(os.Stderr, Name, err)
+		return initFailed
+	}
+	status, err := Run(os.Args[1:], os.Environ())
+	if err != nil {
+		hint.Print(os.Stderr, Name, err)
+	}
+	return status
+}
