@@ -72,9 +72,10 @@ lint:
 text:
 	@go run ./course/cmd/text -update
 
-## bench: compare skiff-oci with runc and crun, in one run and in turn (root)
+## bench: compare skiff-oci with runc and crun, and launch with the same calls in C, each in turn (root, gcc)
 bench: bin/skiff-oci
 	@go run ./course/bench
+	@echo && go test -run '^$$' -bench . ./stage02-namespaces/launch
 
 ## deps: install the programs that tests and bench need, from Debian's packages (root)
 deps:

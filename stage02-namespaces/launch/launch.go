@@ -24,6 +24,7 @@ import (
 	"skiff.example/stage01-chroot/hint"
 	"skiff.example/stage01-chroot/plan"
 	"skiff.example/stage01-chroot/plan/machine"
+	"skiff.example/stage02-namespaces/namespace/whynot"
 )
 
 // failedStatus is the exit status of a child whose plan failed. It is only
@@ -115,8 +116,8 @@ func (p *Process) clone(program *machine.Program, o Options) error {
 	pid, errno := clone(&args, &pidfd, program)
 	runtime.KeepAlive(o.Cgroup)
 	if errno != 0 {
-		return hint.Add(fmt.Errorf("clone a process with %s: %w", plan.CloneFlags(args.flags), errno),
-			plan.UsualCause("clone3", errno))
+		err := fmt.Errorf("clone a process with %s: %w", plan.CloneFlags(args.flags), errno)
+		return hint.Add(hint.Add(err, whynot.Namespaces(int(o.Namespaces), errno)), plan.UsualCause("clone3", errno))
 	}
 	p.Pid, p.pidfd = pid, os.NewFile(uintptr(pidfd), "pidfd")
 	return nil

@@ -54,13 +54,21 @@ func runFullPlan(t *testing.T, root string) {
 	})
 }
 
-// traceOfChild runs this test under strace and returns the lines of the one
-// process that pivots its root (-ff writes a file for each).
+// traceOfChild runs this test under strace and returns the lines of the
+// container's process.
 func traceOfChild(t *testing.T, root string) []string {
 	t.Helper()
+	t.Setenv("RUN_FULL_PLAN", root)
+	return containerIn(t, strace(t, "", os.Args[0], "-test.run=^"+t.Name()+"$"))
+}
+
+// strace runs a program under strace, with this input, and returns the trace
+// of each of its threads and children (-ff writes a file for each).
+func strace(t *testing.T, input string, command ...string) []string {
+	t.Helper()
 	trace := t.TempDir()
-	cmd := exec.Command("strace", "-ff", "-v", "-s", "4096", "-o", trace+"/process", os.Args[0], "-test.run=^"+t.Name()+"$")
-	cmd.Env = append(os.Environ(), "RUN_FULL_PLAN="+root)
+	cmd := exec.Command("strace", append([]string{"-ff", "-v", "-s", "4096", "-o", trace + "/process"}, command...)...)
+	cmd.Stdin = strings.NewReader(input)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -68,13 +76,23 @@ func traceOfChild(t *testing.T, root string) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var traces []string
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if strings.Contains(string(text), "\npivot_root(") {
-			return strings.Split(knownGaps.Replace(string(text)), "\n")
+		traces = append(traces, knownGaps.Replace(string(text)))
+	}
+	return traces
+}
+
+// containerIn returns the lines of the one process that pivots its root.
+func containerIn(t *testing.T, traces []string) []string {
+	t.Helper()
+	for _, text := range traces {
+		if strings.Contains(text, "\npivot_root(") {
+			return strings.Split(text, "\n")
 		}
 	}
 	t.Fatal("strace saw no pivot_root")
