@@ -1,73 +1,79 @@
 package main
 
 import (
-	"fmt"
 	"os"
 
 	"github.com/urfave/cli/v2"
 
+	"skiff.example/stage01-chroot/command"
 	"skiff.example/stage01-chroot/escape"
-	"skiff.example/stage01-chroot/hint"
 	"skiff.example/stage01-chroot/plan"
-	"skiff.example/stage01-chroot/rootfs"
 )
 
 // The command line: which words there are, and what each of them is given.
 
 func app() *cli.App {
 	return &cli.App{
-		Name:            "stage01",
-		Usage:           "run a program in a root file system of its own",
-		HideHelpCommand: true,
-		ExitErrHandler:  func(*cli.Context, error) {}, // main does it
+		Name:  "stage01",
+		Usage: "run a program in a root file system of its own",
 		Commands: []*cli.Command{
-			command("root", "DIR PROGRAM…", "make a root file system from programs of this host", 2,
-				func(_ *cli.Context, words []string) error { return makeRoot(words[0], words[1:]) }),
-			command("plan", "ROOT COMMAND [ARGUMENT…]", "print the system calls of run", 2,
-				func(_ *cli.Context, words []string) error { return printed(container(words[0], words[1:])) }),
-			command("run", "ROOT COMMAND [ARGUMENT…]", "run a command in a root file system", 2,
-				func(_ *cli.Context, words []string) error { return run(words[0], words[1:]) }),
-			command("escape", "PROGRAM [ARGUMENT…]", "leave the root that this process is in, and run a program of the host", 1,
+			command.New("root", "DIR [PROGRAM…]", "make a root file system from programs of this host, an archive, or another directory", 1, makeRoot,
+				&cli.BoolFlag{Name: "plan", Usage: "only print the files, and why each is there"},
+				&cli.StringFlag{Name: "tar", Usage: "unpack this `ARCHIVE`"},
+				&cli.StringFlag{Name: "copy", Usage: "copy this `DIRECTORY`"}),
+			command.New("plan", "ROOT COMMAND [ARGUMENT…]", "print the system calls of run", 2,
 				func(c *cli.Context, words []string) error {
-					if c.Bool("plan") {
-						return printed(escape.Plan(words, environment), nil)
+					p, err := container(words[0], chosenFiles(c), words[1:])
+					if err != nil {
+						return err
 					}
-					return plan.Run(escape.Plan(words, environment))
-				}, &cli.BoolFlag{Name: "plan", Usage: "only print the system calls"}),
-			command("demo", "", "show all of this, and what it does not do", 0,
+					return p.Print(os.Stdout)
+				}, kernelFilesFlags()...),
+			command.New("run", "ROOT COMMAND [ARGUMENT…]", "run a command in a root file system", 2,
+				func(c *cli.Context, words []string) error { return run(words[0], chosenFiles(c), words[1:]) },
+				kernelFilesFlags()...),
+			command.New("clean", "[ROOT…]", "unmount all that is below a root; without ROOT, remove what killed demonstrations have left", 0,
+				func(_ *cli.Context, words []string) error { return clean(os.Stdout, words) }),
+			command.New("escape", "PROGRAM [ARGUMENT…]", "leave the root that this process is in, and run a program of the host", 1, leave,
+				&cli.BoolFlag{Name: "plan", Usage: "only print the system calls"},
+				&cli.StringFlag{Name: "by", Value: escape.Ways[0].Name, Usage: "the `WAY` out: " + escape.Names()},
+				&cli.IntFlag{Name: "fd", Value: escape.Usual.Descriptor, Usage: "the descriptor of leak"},
+				&cli.IntFlag{Name: "pid", Value: escape.Usual.PID, Usage: "the process of proc"}),
+			command.New("demo", "", "show all of this, and what it does not do", 0,
 				func(c *cli.Context, _ []string) error { return demo(c.Context, os.Stdout) }),
 		},
 	}
 }
 
-// command is a command that wants at least some words. What follows the first
-// one belongs to the program to be run, even where it looks like a flag.
-func command(name, words, usage string, least int, do func(*cli.Context, []string) error, flags ...cli.Flag) *cli.Command {
-	return &cli.Command{
-		Name: name, ArgsUsage: words, Usage: usage, Flags: flags,
-		Action: func(c *cli.Context) error {
-			if c.NArg() < least {
-				return hint.Add(fmt.Errorf("%s: too few arguments", name), "usage: stage01 "+name+" "+words)
-			}
-			return do(c, c.Args().Slice())
-		},
+// kernelFilesFlags are --dev, --proc and --sys; chosenFiles is what they ask
+// for.
+func kernelFilesFlags() []cli.Flag {
+	var flags []cli.Flag
+	for _, f := range allKernelFiles {
+		flags = append(flags, &cli.BoolFlag{Name: f.name, Usage: f.about})
 	}
+	return flags
 }
 
-// makeRoot writes a root file system with these programs, and all that they
-// need, to dir.
-func makeRoot(dir string, programs []string) error {
-	closure, err := rootfs.FromPrograms(programs...)
+func chosenFiles(c *cli.Context) []kernelFiles {
+	var chosen []kernelFiles
+	for _, f := range allKernelFiles {
+		if c.Bool(f.name) {
+			chosen = append(chosen, f)
+		}
+	}
+	return chosen
+}
+
+// leave is the command escape.
+func leave(c *cli.Context, words []string) error {
+	way, err := escape.Named(c.String("by"))
 	if err != nil {
 		return err
 	}
-	return closure.Write(dir)
-}
-
-// printed prints a plan, unless it could not be made.
-func printed(p *plan.Plan, err error) error {
-	if err != nil {
-		return err
+	p := way.Plan(escape.Outside{Descriptor: c.Int("fd"), PID: c.Int("pid")}, words, environment)
+	if c.Bool("plan") {
+		return p.Print(os.Stdout)
 	}
-	return p.Print(os.Stdout)
+	return plan.Run(p)
 }

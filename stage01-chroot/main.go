@@ -14,10 +14,13 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"strings"
 
-	"skiff.example/stage01-chroot/hint"
+	"golang.org/x/sys/unix"
+
+	"skiff.example/stage01-chroot/command"
 	"skiff.example/stage01-chroot/plan"
 	"skiff.example/stage01-chroot/rootfs"
 )
@@ -28,38 +31,47 @@ var environment = []string{"PATH=" + strings.Join(rootfs.DefaultPath, ":"), "HOM
 
 // container is the plan of this chapter: what a process does to itself in
 // order to become the program argv in the root file system at root. chroot(2)
-// leaves the working directory where it is, outside; chdir(2) brings it in.
-func container(root string, argv []string) (*plan.Plan, error) {
+// leaves the working directory where it is, outside; chdir(2) brings it in. It
+// leaves descriptors open, too: none but the first three goes to the program.
+func container(root string, files []kernelFiles, argv []string) (*plan.Plan, error) {
 	program, err := rootfs.Find(root, argv[0])
 	if err != nil {
 		return nil, err
 	}
 	p := &plan.Plan{}
 	p.Section(1, "a root of its own")
-	p.Add(plan.Chroot(root), plan.Chdir("/"))
+	p.Add(plan.Chroot(root).Hint(unix.EPERM, notRoot), plan.Chdir("/"))
+	for _, f := range files {
+		f.add(p)
+	}
 	p.Section(1, "the program")
-	p.Add(plan.Execve(program, argv, environment))
+	p.Add(plan.CloseOnExec(3), plan.Execve(program, argv, environment))
 	return p, nil
 }
 
+// notRoot is the hint for who may not call chroot(2).
+const notRoot = "chroot needs CAP_SYS_CHROOT: run it as root (sudo), or see chapter 2, where a user namespace gives everybody one"
+
 // run carries the plan out, in this very process: when all is well it does
 // not return, because the process has become the program.
-func run(root string, argv []string) error {
+func run(root string, files []kernelFiles, argv []string) error {
 	// The kernel's word for most mistakes is "no such file or directory";
 	// looked at beforehand, they can be told apart.
 	if err := rootfs.Check(root, argv[0]); err != nil {
 		return err
 	}
-	p, err := container(root, argv)
+	if err := checkFree(root, files); err != nil {
+		return err
+	}
+	p, err := container(root, files, argv)
 	if err != nil {
 		return err
 	}
-	return plan.Run(p)
+	err = plan.Run(p)
+	if failed, ok := errors.AsType[*plan.Error](err); ok {
+		err = errors.Join(err, unmountDone(p, failed.Index, files))
+	}
+	return err
 }
 
-func main() {
-	if err := app().Run(os.Args); err != nil {
-		hint.Print(os.Stderr, "stage01", err)
-		os.Exit(1)
-	}
-}
+func main() { os.Exit(command.Run(app(), os.Args)) }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
 	"syscall"
 
@@ -51,7 +52,9 @@ func Run(app *cli.App, args []string) (status int) {
 	ctx, stop := untilInterrupted()
 	defer stop()
 	err := app.RunContext(ctx, args)
-	if exit, ok := errors.AsType[cli.ExitCoder](err); ok {
+	exit, ok := errors.AsType[cli.ExitCoder](err)
+	_, other := exit.(*exec.ExitError) // has the method by chance: it is a failure like others
+	if ok && !other {
 		return exit.ExitCode()
 	}
 	if err != nil {

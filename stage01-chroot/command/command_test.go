@@ -35,6 +35,9 @@ func program() *cli.App {
 			command.New("fail", "", "fail", 0, func(*cli.Context, []string) error {
 				return hint.Add(errors.New("it failed"), "do not call it")
 			}),
+			command.New("call", "", "call a command that fails", 0, func(*cli.Context, []string) error {
+				return exec.Command("sh", "-c", "exit 3").Run()
+			}),
 			command.New("exit", "", "end with status 7", 0, func(*cli.Context, []string) error { return cli.Exit("", 7) }),
 			command.New("wait", "", "wait to be interrupted", 0, func(c *cli.Context, _ []string) error {
 				if _, err := os.Stdout.WriteString("waiting\n"); err != nil {
@@ -72,6 +75,7 @@ func TestWhatACommandLineSays(t *testing.T) {
 		{"no-such", "program: unknown command \"no-such\"\nhint: the commands are listed by: program --help\n", 1},
 		{"--no-such", "program: flag provided but not defined: -no-such\nhint: the flags are listed by: program --help\n", 1},
 		{"fail", "program: it failed\nhint: do not call it\n", 1},
+		{"call", "program: exit status 3\n", 1},
 		{"exit", "", 7},
 	} {
 		if got, status := called(t, strings.Fields(c.line)...); got != c.want || status != c.status {

@@ -143,14 +143,17 @@ func (b *Background) Ended() {
 	b.stage.Show(err.Error())
 }
 
-// End ends the process, if nobody else has.
+// End ends the process, if nobody else has: with SIGTERM, so that it can clean
+// up, and if that does not help with SIGKILL.
 func (b *Background) End() {
 	if b.cmd == nil {
 		return
 	}
-	if err := b.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err := b.cmd.Process.Signal(unix.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		b.stage.Fail(err)
 	}
-	_ = b.cmd.Wait() // says that it was killed
+	impatience := time.AfterFunc(patience, func() { _ = b.cmd.Process.Kill() }) // it may have ended just now
+	_ = b.cmd.Wait()                                                            // says that it was ended
+	impatience.Stop()
 	b.cmd = nil
 }

@@ -58,6 +58,7 @@ func Mkdirat(dir FD, path string, mode uint32) Step {
 func Mknodat(dir FD, path string, mode uint32, dev uint64) Step {
 	types := map[uint32]string{
 		unix.S_IFREG: "S_IFREG", unix.S_IFCHR: "S_IFCHR", unix.S_IFBLK: "S_IFBLK", unix.S_IFIFO: "S_IFIFO",
+		unix.S_IFSOCK: "S_IFSOCK",
 	}
 	kind := symbolArg{types[mode&unix.S_IFMT] + "|" + modeArg(mode&^unix.S_IFMT).text(nil), uintptr(mode)}
 	args := []Arg{dir, stringArg(path), kind}
@@ -96,6 +97,37 @@ func Fchownat(dir FD, path string, uid, gid int) Step {
 	return call("fchownat", unix.SYS_FCHOWNAT, []Arg{
 		dir, stringArg(path), intArg(uid), intArg(gid), flagsArg{atFlags, unix.AT_SYMLINK_NOFOLLOW},
 	}, "change owner of %q", path)
+}
+
+// Fchmodat sets the permissions of path: fchmodat(2), which follows a symbolic
+// link. It is for what the plan itself has made.
+func Fchmodat(dir FD, path string, mode uint32) Step {
+	return call("fchmodat", unix.SYS_FCHMODAT, []Arg{dir, stringArg(path), modeArg(mode)},
+		"change mode of %q", path)
+}
+
+// Utimensat sets the times of path without following a symbolic link:
+// utimensat(2).
+func Utimensat(dir FD, path string, accessed, modified unix.Timespec) Step {
+	show := func() string { return "[" + timeText(accessed) + ", " + timeText(modified) + "]" }
+	return call("utimensat", unix.SYS_UTIMENSAT, []Arg{
+		dir, stringArg(path), structArg[[2]unix.Timespec]{show, [2]unix.Timespec{accessed, modified}},
+		flagsArg{atFlags, unix.AT_SYMLINK_NOFOLLOW},
+	}, "change times of %q", path)
+}
+
+// timeText is a struct timespec as strace prints it.
+func timeText(t unix.Timespec) string { return fmt.Sprintf("{tv_sec=%d, tv_nsec=%d}", t.Sec, t.Nsec) }
+
+// maxSendfile is what one sendfile(2) copies at most: 2 GiB less a page.
+const maxSendfile = 0x7ffff000
+
+// Sendfile copies from one open file to another, up to 2 GiB, from where both
+// stand: sendfile(2). It stops early, without an error, when the disk is full;
+// done again it then says why, and at the end of the file it copies nothing.
+func Sendfile(to, from FD) Step {
+	return call("sendfile", unix.SYS_SENDFILE, []Arg{to, from, null, intArg(maxSendfile)},
+		"copy %v to %v", nameOf(from), nameOf(to))
 }
 
 // Umask sets the file mode creation mask: umask(2).

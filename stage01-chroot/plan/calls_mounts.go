@@ -108,22 +108,66 @@ func MoveMount(from, to FD) Step {
 	}, "attach mount")
 }
 
+// Fspick opens the file system of the mount at path for changing its
+// configuration: fspick(2). Its result is a context, as that of Fsopen; what
+// was changed takes effect with FsconfigReconfigure.
+func Fspick(dir FD, path string) Step {
+	return call("fspick", unix.SYS_FSPICK, []Arg{
+		dir, stringArg(path), flagsArg{fspickFlags, unix.FSPICK_CLOEXEC | unix.FSPICK_EMPTY_PATH},
+	}, "open the file system of %q", path)
+}
+
+// FsconfigReconfigure changes the file system to what was configured since
+// Fspick.
+func FsconfigReconfigure(context Register) Step {
+	return call("fsconfig", unix.SYS_FSCONFIG, []Arg{
+		context, symbolArg{"FSCONFIG_CMD_RECONFIGURE", unix.FSCONFIG_CMD_RECONFIGURE}, null, null, intArg(0),
+	}, "change file system").Log(context)
+}
+
 // MountSetattr changes the attributes or the propagation of the mount that fd
 // is open on, and with AT_RECURSIVE in flags of all below it:
 // mount_setattr(2). Other than a remount it leaves the rest as it is.
 func MountSetattr(fd FD, flags uint, attr unix.MountAttr) Step {
-	show := func() string {
-		return fmt.Sprintf("{attr_set=%s, attr_clr=%s, propagation=%s, userns_fd=%d}",
-			mountAttributes.text(attr.Attr_set), clearText(attr.Attr_clr),
-			mountFlags.text(attr.Propagation), attr.Userns_fd)
-	}
+	return mountSetattr(fd, flags, attr, nil)
+}
+
+// MountSetattrIDMap shows the owners of files in a mount as the maps of the
+// user namespace that user is open on have them: "ID-mapped mounts" in
+// mount_setattr(2). The mount must not be attached anywhere yet.
+func MountSetattrIDMap(fd FD, flags uint, user Descriptor) Step {
+	return mountSetattr(fd, flags, unix.MountAttr{
+		Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(user.Number),
+	}, &user)
+}
+
+// mountSetattr makes the step; user is the descriptor in attr, if it has a
+// name to print.
+func mountSetattr(fd FD, flags uint, attr unix.MountAttr, user *Descriptor) Step {
 	return call("mount_setattr", unix.SYS_MOUNT_SETATTR, []Arg{
 		fd, stringArg(""),
 		flagsArg{atFlags, uint64(flags | unix.AT_EMPTY_PATH)},
-		structArg[unix.MountAttr]{show, attr},
+		mountAttrArg{attr, user},
 		intArg(unix.MOUNT_ATTR_SIZE_VER0),
 	}, "change mount attributes")
 }
+
+// mountAttrArg is the address of a struct mount_attr.
+type mountAttrArg struct {
+	attr unix.MountAttr
+	user *Descriptor
+}
+
+func (m mountAttrArg) text(name Namer) string {
+	user := fmt.Sprint(m.attr.Userns_fd)
+	if m.user != nil {
+		user = m.user.text(name)
+	}
+	return fmt.Sprintf("{attr_set=%s, attr_clr=%s, propagation=%s, userns_fd=%s}",
+		mountAttributes.text(m.attr.Attr_set), clearText(m.attr.Attr_clr), mountFlags.text(m.attr.Propagation), user)
+}
+
+func (m mountAttrArg) word(memory *memory) uintptr { return keep(memory, m.attr) }
 
 // clearText names the attributes to clear. The three kinds of atime are one
 // field of three bits, which is cleared as a whole.

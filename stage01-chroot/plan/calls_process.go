@@ -14,29 +14,33 @@ import (
 // The process itself: its namespaces, names, limits, signals, and at the end
 // its program. Credentials are in calls_credentials.go.
 
-// Unshare moves the process to new namespaces: unshare(2).
+// Unshare moves the process to new namespaces: unshare(2). For those of pid and
+// time it is not the process that moves, but its children will: see
+// CloneSibling.
 func Unshare(flags int) Step {
 	return call("unshare", unix.SYS_UNSHARE, []Arg{flagsArg{cloneFlags, uint64(flags)}},
 		"unshare %s", cloneFlags.text(uint64(flags)))
 }
 
-// Setns joins the namespaces of fd, which is a namespace file or a pidfd:
-// setns(2).
+// Setns joins namespaces of these kinds: setns(2). fd is a namespace file, and
+// flags its kind, or fd is a pidfd, and flags the kinds to take from that
+// process, all of them or none. A user namespace is only for a process of one
+// thread, and a process keeps its ids when it joins one.
 func Setns(fd FD, flags int) Step {
 	return call("setns", unix.SYS_SETNS, []Arg{fd, flagsArg{cloneFlags, uint64(flags)}},
 		"join namespace %s of %s", cloneFlags.text(uint64(flags)), nameOf(fd))
 }
 
 // CloneSibling starts a process that goes on with the plan, while the caller
-// exits. A process never changes its own pid namespace (nor, once it has
-// another thread, its time namespace): only its children enter. The new
-// process is a child of the caller's parent: clone(2), CLONE_PARENT.
+// exits. A process never changes its own pid namespace, and enters no new time
+// namespace: only its children do (pid_namespaces(7), time_namespaces(7)). The
+// new process is a child of the caller's parent: clone(2), CLONE_PARENT.
 func CloneSibling() Step {
 	// The kernel takes the flags first, strace prints them last.
 	s := call("clone", unix.SYS_CLONE, []Arg{
 		symbolArg{"child_stack=NULL", uintptr(unix.CLONE_PARENT | int(unix.SIGCHLD))},
 		symbolArg{"flags=CLONE_PARENT|SIGCHLD", 0},
-	}, "clone into the joined namespaces")
+	}, "clone the process that goes on")
 	s.flow |= machine.Split
 	return s
 }

@@ -74,6 +74,7 @@ var mountFlags = flagSet{"0", []flagName{
 	{"MS_SHARED", unix.MS_SHARED},
 	{"MS_RELATIME", unix.MS_RELATIME},
 	{"MS_STRICTATIME", unix.MS_STRICTATIME},
+	{"MS_I_VERSION", unix.MS_I_VERSION},
 	{"MS_LAZYTIME", unix.MS_LAZYTIME},
 }}
 
@@ -126,6 +127,14 @@ var moveMountFlags = flagSet{"0", []flagName{
 	{"MOVE_MOUNT_T_SYMLINKS", unix.MOVE_MOUNT_T_SYMLINKS},
 	{"MOVE_MOUNT_T_AUTOMOUNTS", unix.MOVE_MOUNT_T_AUTOMOUNTS},
 	{"MOVE_MOUNT_T_EMPTY_PATH", unix.MOVE_MOUNT_T_EMPTY_PATH},
+}}
+
+// The flags of fspick(2).
+var fspickFlags = flagSet{"0", []flagName{
+	{"FSPICK_CLOEXEC", unix.FSPICK_CLOEXEC},
+	{"FSPICK_SYMLINK_NOFOLLOW", unix.FSPICK_SYMLINK_NOFOLLOW},
+	{"FSPICK_NO_AUTOMOUNT", unix.FSPICK_NO_AUTOMOUNT},
+	{"FSPICK_EMPTY_PATH", unix.FSPICK_EMPTY_PATH},
 }}
 
 // The namespaces of clone(2), unshare(2) and setns(2).

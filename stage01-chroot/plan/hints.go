@@ -23,6 +23,7 @@ var usualCauses = map[cause]string{
 	{"clone3", unix.EPERM}:      "new namespaces need CAP_SYS_ADMIN; run it as root, or ask for a user namespace as well",
 	{"clone3", unix.ENOSPC}:     "a limit on namespaces is reached; see /proc/sys/user/max_*_namespaces",
 	{"clone3", unix.EAGAIN}:     "a limit on processes is reached; see RLIMIT_NPROC and pids.max",
+	{"execve", unix.E2BIG}:      "arguments and environment together are longer than a quarter of RLIMIT_STACK, or one of them than 128 KiB",
 	{"execve", unix.ENOENT}:     "the program, or the interpreter that its first line or ELF header names, is not in the root file system",
 	{"execve", unix.EACCES}:     "the program has no execute permission, or is a directory, or its mount is noexec",
 	{"execve", unix.ENOEXEC}:    "the program is of another architecture, or a script without #!",
@@ -39,8 +40,11 @@ var usualCauses = map[cause]string{
 	{"read", unix.ECANCELED}:    "the process that was to give the word to go on has ended",
 	{"setgroups", unix.EPERM}:   "setgroups may be denied in this user namespace; see /proc/self/setgroups",
 	{"setns", unix.EINVAL}:      "the file is not a namespace of that type, or a user namespace was already entered",
+	{"setns", unix.ESRCH}:       "the process whose namespaces were to be joined has ended",
 	{"setns", unix.EPERM}:       "joining a namespace needs CAP_SYS_ADMIN in its user namespace and one's own",
 	{"sethostname", unix.EPERM}: "setting the host name needs CAP_SYS_ADMIN in the user namespace that owns the uts namespace",
+	{"unshare", unix.EINVAL}:    "this kernel lacks one of these kinds of namespaces",
+	{"unshare", unix.ENOSPC}:    "a limit on namespaces is reached; see /proc/sys/user/max_*_namespaces",
 	{"unshare", unix.EPERM}:     "new namespaces need CAP_SYS_ADMIN; run it as root, or ask for a user namespace as well",
 }
 

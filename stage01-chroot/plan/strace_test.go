@@ -29,6 +29,8 @@ func everyCall() *plan.Plan {
 		plan.Mknodat(closed, "null", unix.S_IFCHR|0o666, unix.Mkdev(1, 3)), plan.Mknodat(closed, "tty", unix.S_IFCHR|0o666, unix.Mkdev(5, 0)),
 		plan.Mknodat(closed, "file", unix.S_IFREG|0o644, 0),
 		plan.Symlinkat("/proc/self/fd", closed, "fd"), plan.Faccessat2(plan.CWD, nowhere),
+		plan.Fchmodat(closed, "pts", 0o4755), plan.Utimensat(closed, "pts", unix.Timespec{}, unix.Timespec{}), plan.Sendfile(closed, plan.Descriptor{Number: 988}),
+		plan.Mknodat(closed, "socket", unix.S_IFSOCK|0o600, 0),
 		plan.Fchownat(closed, "pts", 0, 5), plan.Umask(0o22), plan.Umask(0), plan.Umask(0o7777),
 		plan.Close(closed), plan.CloseOnExec(900), plan.Dup3(closed, 986),
 		plan.Write(closed, "1\n"),
@@ -46,6 +48,9 @@ func everyCall() *plan.Plan {
 		plan.MoveMount(closed, fs),
 		plan.MountSetattr(closed, unix.AT_RECURSIVE, unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSYMFOLLOW, Attr_clr: unix.MOUNT_ATTR_NOSUID, Propagation: unix.MS_SLAVE}),
 		plan.MountSetattr(closed, 0, unix.MountAttr{Attr_clr: unix.MOUNT_ATTR__ATIME}),
+		plan.MountSetattrIDMap(closed, unix.AT_RECURSIVE, plan.Descriptor{Number: 986}),
+		plan.Mount("", nowhere, "", unix.MS_REMOUNT|unix.MS_I_VERSION|unix.MS_LAZYTIME|unix.MS_SYNCHRONOUS, ""),
+		plan.Fspick(closed, ""), plan.FsconfigReconfigure(fs),
 	)
 	p.Add(
 		plan.Setns(closed, unix.CLONE_NEWUSER|unix.CLONE_NEWNS|unix.CLONE_NEWPID), plan.Unshare(0),
