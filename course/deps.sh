@@ -25,9 +25,13 @@ hostname                    hostname
 ip                          iproute2
 ldd                         libc-bin
 mmdebstrap                  mmdebstrap
+lsns                        util-linux
 mount                       mount
 musl-gcc                    musl-tools
+newgidmap                   uidmap
+newuidmap                   uidmap
 nft                         nftables
+nsenter                     util-linux
 ping                        iputils-ping
 ps                          procps
 runc                        runc

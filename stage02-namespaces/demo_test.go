@@ -13,12 +13,48 @@ import (
 )
 
 // demoPrograms are what the demonstration takes from the host.
-var demoPrograms = []string{"sh", "ls", "cat", "cut", "grep", "hostname", "ps", "mount", "sleep", "chroot"}
+var demoPrograms = []string{
+	"sh", "ls", "cat", "cut", "grep", "hostname", "ps", "mount", "sleep", "chroot", "ipcmk", "ipcs", "unshare", "sed", "mknod",
+}
 
+// It kills one of its runtimes, and init waits for that one's container.
 func TestTheDemonstration(t *testing.T) {
-	testkit.HostUnchanged(t)
+	testkit.HostUnchangedAsInit(t)
 	testkit.Need(t, demoPrograms...)
 	testkit.Golden(t, withoutHostname(t, output(t, stage02(t, "demo"))), "demo.golden")
+}
+
+// An ordinary user sees the same, with a user namespace in everything.
+func TestTheDemonstrationOfAnOrdinaryUser(t *testing.T) {
+	testkit.HostUnchanged(t)
+	testkit.Need(t, demoPrograms...)
+	testkit.Golden(t, withoutHostname(t, output(t, asNobody(t, stage02(t, "demo")))), "demo-user.golden")
+}
+
+// nobody is the id of an ordinary user, who has no range of other ids.
+const nobody = 65534
+
+// asNobody lets an ordinary user run cmd, in a temporary folder of his own.
+func asNobody(t *testing.T, cmd *exec.Cmd) *exec.Cmd {
+	t.Helper()
+	folder, err := os.MkdirTemp("", "nobody-") // not t.TempDir: its parents are root's alone
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(folder); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := os.Chown(folder, nobody, nobody); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Path = folder + "/stage02"
+	output(t, exec.Command("install", "-m", "755", cmd.Args[0], cmd.Path))
+	cmd.Dir = folder
+	cmd.Env = append(cmd.Env, "TMPDIR="+folder, "HOME="+folder)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	return cmd
 }
 
 // withoutHostname replaces the host's name where it is all of a line.

@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"skiff.example/stage01-chroot/testkit"
@@ -32,20 +31,58 @@ func TestEveryMistakeIsNamed(t *testing.T) {
 		{"run", linked, "/probe"}, // CVE-2019-16884
 		{"look", "nobody"},
 		{"look", "0"},
+		{"look", "4194305"}, // above the greatest pid that can be
 		{"run", root},
+		{"run", "--new", "tty", root, "/probe"},
+		{"run", "--new", "user,user", root, "/probe"},
+		{"run", "--join", "net", root, "/probe"},
+		{"run", "--join", "net=/no/such/file", root, "/probe"},
+		{"run", "--join", "net=/dev/null", root, "/probe"},
+		{"run", "--join", "net=/proc/self/ns/uts", root, "/probe"},
+		{"run", "--join", "net=4194305", root, "/probe"},
+		{"run", "--clock", "boottime", root, "/probe"},
+		{"run", "--clock", "realtime=1", root, "/probe"},
+		{"run", "--clock", "boottime=-999999999", root, "/probe"},
+		{"run", "--mount", "type=tmpfs", root, "/probe"},
+		{"run", "--mount", "type=nofs,destination=/x", root, "/probe"},
+		{"run", "--mount", "type=tmpfs,destination=/x,size=much", root, "/probe"},
+		{"run", "--mount", "type=bind,source=/no/such/file,destination=/x", root, "/probe"},
+		{"run", "--mount", "type=tmpfs,destination=/proc/self", root, "/probe"},
+		{"run", "--flag", root, "/probe"},
+		{"new", "uts"},
+		{"new", "uts", "/no/such/program"},
+		{"new", "uts,uts", "/bin/true"},
+		{"new", "mount-me", "/bin/true"},
+		{"join", "4194305", "/bin/true"},
+		{"join", root, "/bin/true"},
+		{"keep", "1", root + "/kept", "mnt"},
+		{"keep", "nobody", root + "/kept", "uts"},
+		{"forget", root},
+		{"escape", "--by", "magic", "/bin/sh"},
+		{"sideways"},
 	} {
 		all.WriteString(mistake(t, stage02(t, args...)))
 	}
 	testkit.Golden(t, all.String(), "errors.golden")
 }
 
-func TestNewNamespacesNeedRoot(t *testing.T) {
-	cmd := stage02(t, "run", "/", "/bin/sh")
-	if os.Geteuid() == 0 {
-		const nobody = 65534
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+// What an ordinary user may not do is said with a way that he may go.
+func TestWhatAnOrdinaryUserMayNotDo(t *testing.T) {
+	testkit.HostUnchanged(t)
+	var all strings.Builder
+	for _, args := range [][]string{
+		{"new", "uts", "/bin/true"},
+		{"join", "1", "/bin/true"},
+		{"keep", "self", "kept", "uts"},
+	} {
+		cmd := asNobody(t, stage02(t))
+		if args[1] == "self" {
+			args[1] = fmt.Sprint(os.Getpid())
+		}
+		cmd.Args = append(cmd.Args, args...)
+		all.WriteString(strings.Replace(mistake(t, cmd), fmt.Sprint(os.Getpid()), "PID", -1))
 	}
-	testkit.Golden(t, mistake(t, cmd), "unprivileged.golden")
+	testkit.Golden(t, all.String(), "unprivileged.golden")
 }
 
 // mistake runs cmd, which must fail with status 1, and returns the command

@@ -3,6 +3,7 @@ module skiff.example/stage02-namespaces
 go 1.26.0
 
 require (
+	github.com/moby/sys/user v0.5.0
 	github.com/opencontainers/runtime-spec v1.3.0
 	github.com/urfave/cli/v2 v2.27.7
 	golang.org/x/sys v0.49.0

@@ -3,107 +3,106 @@
 //
 // Chapter 1 took the host's file names away, and everything without a file name
 // stayed: processes, mounts, the host name, the network. A namespace is a set
-// of such things that belongs to some processes only: namespaces(7). The
-// program here is born into five new ones, by a single clone3(2). It is process
-// 1 of its pid namespace, alone with a loopback interface, and may mount and
-// name what it likes: nobody else sees it.
+// of such things that belongs to some processes only: namespaces(7). There are
+// eight kinds. `stage02 new` shows what each of them does alone, around a
+// program of the host, and `stage02 join` enters those of another process.
 //
-// A new mount namespace begins as a copy of the host's. So the rest of the plan
-// builds a tree of mounts and then drops the host's: pivot_root(2) exchanges
-// the root mount itself, where chroot(2) moved only this process's idea of it.
-// Above the new root there is nothing left to climb to.
+// `stage02 run` puts them together. The program is born into five new ones, by
+// a single clone3(2). It is process 1 of its pid namespace, alone with a loopback
+// interface, and may mount and name what it likes: nobody else sees it. Who is
+// not root gets a sixth, the user namespace, and is root in there: with it
+// nothing of this chapter needs root.
+//
+// A new mount namespace begins as a copy of the host's. So the plan builds a
+// tree of mounts and then drops the host's: pivot_root(2) exchanges the root
+// mount itself, where chroot(2) moved only this process's idea of it. Above the
+// new root there is nothing left to climb to. See package container for the plan.
 package main
 
 import (
+	"context"
 	"errors"
 	"os"
-	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
-	"skiff.example/stage01-chroot/hint"
-	"skiff.example/stage01-chroot/plan"
+	"skiff.example/stage01-chroot/command"
 	"skiff.example/stage01-chroot/rootfs"
-	"skiff.example/stage02-namespaces/mount"
+	"skiff.example/stage02-namespaces/container"
+	"skiff.example/stage02-namespaces/namespace"
+	"skiff.example/stage02-namespaces/pid1"
 )
 
-// kinds are the namespaces of this chapter's container. User namespaces come
-// with the finished runtime, cgroup namespaces with their cgroups.
-const kinds = unix.CLONE_NEWPID | unix.CLONE_NEWNS | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWNET
-
-// container is the plan of this chapter: what the first process of a container
-// does to itself, in its new namespaces, before it becomes the program argv.
-func container(root, hostname string, argv []string) (*plan.Plan, error) {
-	program, err := rootfs.Find(root, argv[0])
+// box is the container of this chapter: the program argv in the root file system
+// at root, with what the command line asks for.
+func box(o options, root string, argv []string) (*container.Container, error) {
+	path, err := rootfs.Find(root, argv[0])
 	if err != nil {
 		return nil, err
 	}
-	p := &plan.Plan{}
-	p.Section(2, "no container without its parent")
-	p.Add(plan.ParentDeathSignal(unix.SIGKILL))
-	p.Section(2, "a network of its own")
-	p.Add(plan.LoopbackUp(p)...)
-	p.Section(2, "a name of its own")
-	p.Add(plan.Sethostname(hostname).Hint(unix.EINVAL, "a host name has at most 64 bytes"))
-	if err := fileSystem(p, root); err != nil {
+	more := o.namespaces
+	if os.Geteuid() != 0 && !o.has(specs.UserNamespace) {
+		// Only root may make the other kinds, or who is root in a user namespace.
+		more = append(more, specs.LinuxNamespace{Type: specs.UserNamespace})
+	}
+	namespaces, err := container.Own(more...)
+	if err != nil {
 		return nil, err
 	}
-	p.Section(2, "the program")
-	p.Add(
-		plan.CloseOnExec(3), // all but standard input, output and error
-		plan.SetSignalMask(0),
-		plan.Execve(program, argv, environment),
-	)
-	return p, nil
+	c := &container.Container{
+		Namespaces: namespaces, Root: root, Hostname: o.hostname, Mounts: o.mounts,
+		Path: path, Argv: argv, Env: container.Environment(), Init: o.init, Explain: o.explain,
+	}
+	return c, complete(c, o)
 }
 
-// fileSystem adds the steps that build the container's tree of mounts on the
-// directory root, and leave the host's.
-func fileSystem(p *plan.Plan, root string) error {
-	mount.Detach(p, unix.MS_PRIVATE)
-	r := mount.NewRoot(p, root)
-	p.Section(2, "files get the mode that they ask for")
-	p.Add(plan.Umask(0))
-	for _, m := range mounts {
-		if err := r.Mount(m); err != nil {
-			return err
+// complete gives a container's new namespaces what they need: ids to a user
+// namespace, offsets to a time namespace.
+func complete(c *container.Container, o options) (err error) {
+	if len(o.clocks) > 0 {
+		if err := c.Namespaces.SetTimeOffsets(o.clocks); err != nil {
+			return errors.Join(err, c.Namespaces.Close())
 		}
 	}
-	if err := r.Devices(mount.DefaultDevices()); err != nil {
-		return err
+	if c.Namespaces.New(unix.CLONE_NEWUSER) {
+		if c.Maps, err = namespace.OwnMaps(); err != nil {
+			return errors.Join(err, c.Namespaces.Close())
+		}
 	}
-	r.ReadOnlyPath("/proc/sys")           // the kernel's settings are the host's
-	r.ReadOnlyPath("/proc/sysrq-trigger") // which reboots the host
-	r.Mask("/proc/kcore")                 // the memory of the kernel
-	r.Pivot()
-	p.Section(2, "the usual file mode mask")
-	p.Add(plan.Umask(0o022))
 	return nil
 }
 
-// mounts are what programs expect to find. proc shows the processes of the pid
-// namespace that mounts it, sysfs the interfaces of the network namespace.
-var mounts = []specs.Mount{
-	{Destination: "/proc", Type: "proc", Source: "proc", Options: words("nosuid,nodev,noexec")},
-	{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: words("nosuid,nodev,noexec,ro")},
-	{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: words("nosuid,mode=755,size=64k")},
-	{Destination: "/dev/pts", Type: "devpts", Source: "devpts", Options: words("nosuid,noexec,newinstance,ptmxmode=0666,mode=0620")},
-	{Destination: "/dev/shm", Type: "tmpfs", Source: "shm", Options: words("nosuid,nodev,noexec,mode=1777,size=64m")},
-	{Destination: "/dev/mqueue", Type: "mqueue", Source: "mqueue", Options: words("nosuid,nodev,noexec")},
+// run runs a program in a container. Its status is ours.
+func run(ctx context.Context, o options, root string, argv []string) (err error) {
+	// The kernel's word for most mistakes is "no such file or directory"; looked
+	// at beforehand, they can be told apart.
+	if err := rootfs.Check(root, argv[0]); err != nil {
+		return err
+	}
+	c, err := box(o, root, argv)
+	if err != nil {
+		return err
+	}
+	return carryOut(ctx, o, c)
 }
 
-// words are mount options, written as in fstab(5).
-func words(options string) []string { return strings.Split(options, ",") }
+// carryOut runs a container, or prints its plan.
+func carryOut(ctx context.Context, o options, c *container.Container) (err error) {
+	defer func() { err = errors.Join(err, c.Namespaces.Close()) }()
+	if o.plan {
+		return printPlan(os.Stdout, c)
+	}
+	status, err := c.Run(ctx)
+	if err != nil {
+		return err
+	}
+	return container.Failed(status)
+}
 
 func main() {
-	err := app().Run(os.Args)
-	var status exitStatus
-	if errors.As(err, &status) {
-		os.Exit(int(status)) // the program's, which has said what there was to say
+	if pid1.Called(os.Args) { // this program is also process 1 of a container, see --init
+		os.Exit(pid1.Main())
 	}
-	if err != nil {
-		hint.Print(os.Stderr, "stage02", err)
-		os.Exit(1)
-	}
+	os.Exit(command.Run(app(), os.Args))
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"path/filepath"
@@ -8,7 +9,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/urfave/cli/v2"
 
-	"skiff.example/stage01-chroot/hint"
+	"skiff.example/stage01-chroot/command"
 	"skiff.example/stage02-namespaces/launch"
 	"skiff.example/stage03-cgroups/cgroup"
 	"skiff.example/stage03-cgroups/journal"
@@ -19,43 +20,27 @@ import (
 
 func app() *cli.App {
 	return &cli.App{
-		Name:            "stage03",
-		Usage:           "run a program in a container that has limits",
-		HideHelpCommand: true,
-		ExitErrHandler:  func(*cli.Context, error) {}, // main does it
+		Name:  "stage03",
+		Usage: "run a program in a container that has limits",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "state", Value: "/run/skiff-stage03", Usage: "keep the containers' journals in `DIR`"},
 		},
 		Commands: []*cli.Command{
-			{
-				Name: "run", ArgsUsage: "ROOT COMMAND [ARGUMENT…]", Usage: "run a command in a container",
-				Flags: []cli.Flag{
-					&cli.Int64Flag{Name: "memory", Usage: "at most `BYTES` of memory, all processes together"},
-					&cli.Float64Flag{Name: "cpus", Usage: "at most the time of `N` processors; 0.5 is half of one"},
-					&cli.Int64Flag{Name: "pids", Usage: "at most `N` processes and threads"},
-					&cli.StringFlag{Name: "name", Value: "box", Usage: "call the container `NAME`"},
-				},
-				Action: runCommand,
-			},
-			{Name: "plan", ArgsUsage: "ROOT COMMAND [ARGUMENT…]", Usage: "print the system calls of run", Action: planCommand},
-			{Name: "gc", Usage: "undo what killed runs have left on the host", Action: gcCommand},
-			{Name: "demo", Usage: "show all of this", Action: func(c *cli.Context) error { return demo(c.Context, c.App.Writer) }},
+			command.New("run", "ROOT COMMAND [ARGUMENT…]", "run a command in a container", 2, runCommand,
+				&cli.Int64Flag{Name: "memory", Usage: "at most `BYTES` of memory, all processes together"},
+				&cli.Float64Flag{Name: "cpus", Usage: "at most the time of `N` processors; 0.5 is half of one"},
+				&cli.Int64Flag{Name: "pids", Usage: "at most `N` processes and threads"},
+				&cli.StringFlag{Name: "name", Value: "box", Usage: "call the container `NAME`"}),
+			command.New("plan", "ROOT COMMAND [ARGUMENT…]", "print the system calls of run", 2, planCommand),
+			command.New("gc", "", "undo what killed runs have left on the host", 0, gcCommand),
+			command.New("demo", "", "show all of this", 0,
+				func(c *cli.Context, _ []string) error { return demo(c.Context, c.App.Writer) }),
 		},
 	}
 }
 
-// words are ROOT and COMMAND….
-func words(c *cli.Context) (root string, argv []string, err error) {
-	if c.NArg() < 2 {
-		return "", nil, hint.Add(fmt.Errorf("%s: too few arguments", c.Command.Name),
-			"usage: stage03 "+c.Command.Name+" "+c.Command.ArgsUsage)
-	}
-	root, err = filepath.Abs(c.Args().First())
-	return root, c.Args().Tail(), err
-}
-
-func runCommand(c *cli.Context) error {
-	root, argv, err := words(c)
+func runCommand(c *cli.Context, words []string) error {
+	root, err := filepath.Abs(words[0])
 	if err != nil {
 		return err
 	}
@@ -67,27 +52,28 @@ func runCommand(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	return run(c.Context, stateDir, c.String("name"), l, root, argv)
+	return run(c.Context, stateDir, c.String("name"), l, root, words[1:])
 }
 
-func planCommand(c *cli.Context) error {
-	root, argv, err := words(c)
+// planCommand prints the plan of a container that waits to be put into a group.
+func planCommand(c *cli.Context, words []string) error {
+	root, err := filepath.Abs(words[0])
 	if err != nil {
 		return err
 	}
-	gate, err := launch.NewGate()
+	box, err := box(root, words[1:])
 	if err != nil {
 		return err
 	}
-	defer gate.Close() // nobody waits there
-	p, err := container(root, argv, gate.Steps())
+	box.Prepare.Do = func(*launch.Process) error { return nil }
+	p, err := box.Plan()
 	if err != nil {
-		return err
+		return errors.Join(err, box.Namespaces.Close())
 	}
-	return p.Print(c.App.Writer)
+	return errors.Join(p.Print(c.App.Writer), box.Namespaces.Close())
 }
 
-func gcCommand(c *cli.Context) error {
+func gcCommand(c *cli.Context, _ []string) error {
 	stateDir, err := filepath.Abs(c.String("state"))
 	if err != nil {
 		return err

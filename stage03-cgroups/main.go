@@ -21,12 +21,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"skiff.example/stage01-chroot/command"
 	"skiff.example/stage01-chroot/hint"
 	"skiff.example/stage01-chroot/rootfs"
+	"skiff.example/stage02-namespaces/container"
 	"skiff.example/stage02-namespaces/launch"
 	"skiff.example/stage03-cgroups/cgroup"
 	"skiff.example/stage03-cgroups/state"
@@ -59,44 +61,36 @@ func run(ctx context.Context, stateDir, name string, l limits, root string, argv
 	if err := group.Set(l.resources()); err != nil {
 		return err
 	}
-	status, err := runIn(ctx, group, root, argv)
+	box, err := box(root, argv)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, box.Namespaces.Close()) }()
+	box.Prepare.Do = func(process *launch.Process) error { return group.Add(process.Pid) }
+	status, err := box.Run(ctx)
 	if err != nil {
 		return err
 	}
 	return verdict(argv[0], status, group, l)
 }
 
-// runIn starts the container's process, puts it into the group, and waits for
-// its end, which the end of ctx brings about. The gate holds the process back
-// until it is in: what it did before would be counted elsewhere.
-func runIn(ctx context.Context, group *cgroup.Manager, root string, argv []string) (status unix.WaitStatus, err error) {
-	gate, err := launch.NewGate()
+// box is the container of chapter 2, with a cgroup namespace: what it sees of
+// its group's name is "/", because the namespace is made when the process is in
+// the group (cgroup_namespaces(7)).
+func box(root string, argv []string) (*container.Container, error) {
+	path, err := rootfs.Find(root, argv[0])
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	defer func() { err = errors.Join(err, gate.Close()) }()
-	p, err := container(root, argv, gate.Steps())
+	namespaces, err := container.Own(specs.LinuxNamespace{Type: specs.CgroupNamespace})
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	process, err := launch.Start(p, launch.Options{Namespaces: namespaces})
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, process.Kill(), process.Close()) }()
-	if err := group.Add(process.Pid); err != nil {
-		return 0, err
-	}
-	if err := gate.Open(); err != nil {
-		return 0, err
-	}
-	killed := make(chan error, 1)
-	release := context.AfterFunc(ctx, func() { killed <- process.Signal(unix.SIGKILL) })
-	status, err = process.Wait()
-	if !release() {
-		return status, errors.Join(context.Cause(ctx), <-killed)
-	}
-	return status, err
+	return &container.Container{
+		Namespaces: namespaces, Root: root, Hostname: "stage03",
+		Path: path, Argv: argv, Env: container.Environment(),
+		Prepare: container.Preparation{Chapter: 3, Title: "wait until the parent has put this process into its cgroup"},
+	}, nil
 }
 
 // verdict says how the program ended, unless all was well. The kernel ends a
@@ -115,24 +109,7 @@ func verdict(program string, status unix.WaitStatus, group *cgroup.Manager, l li
 	case status.Signaled():
 		return fmt.Errorf("%q was ended by %s", program, unix.SignalName(status.Signal()))
 	}
-	return exitStatus(status.ExitStatus())
+	return container.Failed(status)
 }
 
-// exitStatus is the error of a program that ended with another status than 0.
-// It is the program's own affair, so main says nothing about it.
-type exitStatus int
-
-func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
-
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
-	err := app().RunContext(ctx, os.Args)
-	stop()
-	if status, ok := errors.AsType[exitStatus](err); ok {
-		os.Exit(int(status))
-	}
-	if err != nil {
-		hint.Print(os.Stderr, "stage03", err)
-		os.Exit(1)
-	}
-}
+func main() { os.Exit(command.Run(app(), os.Args)) }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"skiff.example/stage01-chroot/command"
 	"skiff.example/stage01-chroot/hint"
 	"skiff.example/stage03-cgroups/journal"
 	"skiff.example/stage03-cgroups/state"
@@ -23,38 +24,23 @@ import (
 func app() *cli.App {
 	lower := &cli.StringFlag{Name: "lower", Usage: "the layers below, topmost first: `DIR[:DIR…]`"}
 	return &cli.App{
-		Name:            "stage04",
-		Usage:           "run a program in a container whose files are stacked layers",
-		HideHelpCommand: true,
-		ExitErrHandler:  func(*cli.Context, error) {}, // main does it
+		Name:  "stage04",
+		Usage: "run a program in a container whose files are stacked layers",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "state", Value: "/run/skiff-stage04", Usage: "keep the containers' journals in `DIR`"},
 		},
 		Commands: []*cli.Command{
-			command("run", "--lower DIR[:DIR…] COMMAND [ARGUMENT…]", "run a command in a container on layers", 1, runCommand, lower,
+			command.New("run", "--lower DIR[:DIR…] COMMAND [ARGUMENT…]", "run a command in a container on layers", 1, runCommand, lower,
 				&cli.StringFlag{Name: "writable", Usage: "make `DIR` for what the container writes, and keep it"},
 				&cli.StringFlag{Name: "name", Value: "box", Usage: "call the container `NAME`"}),
-			command("plan", "COMMAND [ARGUMENT…]", "print the system calls of run, on three layers", 1, planCommand),
-			command("unpack", "TAR DIR", "make a directory from a layer", 2, unpackCommand, lower),
-			command("pack", "DIR", "write a directory as a layer to standard output", 1, func(c *cli.Context, words []string) error {
+			command.New("plan", "COMMAND [ARGUMENT…]", "print the system calls of run, on three layers", 1, planCommand),
+			command.New("unpack", "TAR DIR", "make a directory from a layer", 2, unpackCommand, lower),
+			command.New("pack", "DIR", "write a directory as a layer to standard output", 1, func(c *cli.Context, words []string) error {
 				return layer.Write(c.App.Writer, words[0])
 			}),
-			command("diff", "DIR", "list what pack would write", 1, diffCommand),
-			command("gc", "", "undo what killed runs have left on the host", 0, gcCommand),
-			command("demo", "", "show all of this", 0, func(c *cli.Context, _ []string) error { return demo(c.Context, c.App.Writer) }),
-		},
-	}
-}
-
-// command is a command that wants at least some words.
-func command(name, words, usage string, least int, do func(*cli.Context, []string) error, flags ...cli.Flag) *cli.Command {
-	return &cli.Command{
-		Name: name, ArgsUsage: words, Usage: usage, Flags: flags,
-		Action: func(c *cli.Context) error {
-			if c.NArg() < least {
-				return hint.Add(fmt.Errorf("%s: too few arguments", name), "usage: stage04 "+name+" "+words)
-			}
-			return do(c, c.Args().Slice())
+			command.New("diff", "DIR", "list what pack would write", 1, diffCommand),
+			command.New("gc", "", "undo what killed runs have left on the host", 0, gcCommand),
+			command.New("demo", "", "show all of this", 0, func(c *cli.Context, _ []string) error { return demo(c.Context, c.App.Writer) }),
 		},
 	}
 }
@@ -99,14 +85,18 @@ func runCommand(c *cli.Context, argv []string) error {
 }
 
 func planCommand(c *cli.Context, argv []string) error {
-	p, err := container(overlay.Stack{
+	box, err := box(overlay.Stack{
 		Lower: []string{"/layers/3", "/layers/2", "/layers/1"},
 		Upper: "/run/skiff-stage04/box/writable/upper", Work: "/run/skiff-stage04/box/writable/work",
 	}, "/run/skiff-stage04/box/root", argv)
 	if err != nil {
 		return err
 	}
-	return p.Print(c.App.Writer)
+	p, err := box.Plan()
+	if err != nil {
+		return errors.Join(err, box.Namespaces.Close())
+	}
+	return errors.Join(p.Print(c.App.Writer), box.Namespaces.Close())
 }
 
 func unpackCommand(c *cli.Context, words []string) error {

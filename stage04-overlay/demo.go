@@ -7,13 +7,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"syscall"
-	"time"
 
-	"golang.org/x/sys/unix"
-
+	"skiff.example/stage01-chroot/command"
 	"skiff.example/stage01-chroot/narrate"
 	"skiff.example/stage01-chroot/rootfs"
 	"skiff.example/stage03-cgroups/journal"
@@ -24,24 +20,21 @@ import (
 // that become a layer. All of it happens in a temporary folder.
 
 // stage is where the demonstration happens.
-type stage struct {
-	*narrate.Demo
-	ctx  context.Context
-	dir  string // a temporary folder, in which all commands run
-	self string // this program
-}
+type stage struct{ *narrate.Stage }
 
 // demo shows the chapter to w, and leaves the host as it was. Ctrl-C ends ctx,
 // that ends the command that runs, and what is deferred here cleans up.
 func demo(ctx context.Context, w io.Writer) (err error) {
-	s := &stage{Demo: narrate.New(w), ctx: ctx}
-	if s.self, err = os.Executable(); err != nil {
-		return fmt.Errorf("find this program: %w", err)
+	if err := command.NeedRoot("the demonstration", "containers and overlay mounts"); err != nil {
+		return err
 	}
-	if s.dir, err = os.MkdirTemp("", "stage04-"); err != nil {
-		return fmt.Errorf("make a folder for the demonstration: %w", err)
+	base, err := narrate.NewStage(ctx, w, "stage04", "--state", "state")
+	if err != nil {
+		return err
 	}
-	defer func() { err = errors.Join(err, journal.RemoveAll(s.dir)) }()
+	s := &stage{base}
+	// Should an overlay still be mounted there, this does not empty it.
+	defer func() { err = errors.Join(err, journal.RemoveAll(s.Dir)) }()
 	s.attack()
 	s.layers()
 	s.share()
@@ -51,27 +44,6 @@ func demo(ctx context.Context, w io.Writer) (err error) {
 	return s.Err()
 }
 
-// command is a command line for a shell in the demonstration's folder, with
-// this program as stage04.
-func (s *stage) command(line string) *exec.Cmd {
-	const script = `stage04() { "$STAGE04" --state "$PWD/state" "$@"; }; `
-	cmd := exec.CommandContext(s.ctx, "/bin/sh", "-c", script+line)
-	// A process group of its own, so that Ctrl-C and a signal to this process
-	// alone come to the same: the runtime gets SIGTERM and cleans up.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGTERM) }
-	cmd.WaitDelay = 10 * time.Second
-	cmd.Dir = s.dir
-	cmd.Env = append(os.Environ(), "STAGE04="+s.self, "LC_ALL=C")
-	return cmd
-}
-
-// run runs a command line as it is shown.
-func (s *stage) run(line string) { s.Run(line, s.command(line)) }
-
-// path is a file in the demonstration's folder.
-func (s *stage) path(name string) string { return filepath.Join(s.dir, name) }
-
 // attack unpacks a hostile layer twice: as one would think of first, and well.
 func (s *stage) attack() {
 	s.Part("attack: a layer that writes outside")
@@ -79,17 +51,17 @@ func (s *stage) attack() {
 	s.archive("evil.tar",
 		entry{tar.Header{Typeflag: tar.TypeSymlink, Name: "out", Linkname: "..", Mode: 0o777}, ""},
 		file("out/secret", "written by the layer\n"))
-	s.run(`echo "the host's own" > secret`)
-	s.run("tar tf evil.tar")
+	s.Do(`echo "the host's own" > secret`)
+	s.Do("tar tf evil.tar")
 	s.Say("Unpacked by joining the directory and each name, as a first attempt would do:")
-	s.Fail(naive(s.path("evil.tar"), s.path("naive")))
-	s.run("cat secret")
+	s.Fail(naive(s.Path("evil.tar"), s.Path("naive")))
+	s.Do("cat secret")
 	s.Say("Unpacked by walking each name from an open directory, with links read as seen from")
 	s.Say("inside, where \"..\" of the root is the root:")
-	s.run(`echo "the host's own" > secret`)
-	s.run("stage04 unpack evil.tar safe")
-	s.run("cat secret")
-	s.run("cat safe/secret")
+	s.Do(`echo "the host's own" > secret`)
+	s.Do("stage04 unpack evil.tar safe")
+	s.Do("cat secret")
+	s.Do("cat safe/secret")
 }
 
 // naive unpacks a tar file as it should not be done.
@@ -136,20 +108,20 @@ func (s *stage) layers() {
 	s.Say("Two layers: programs of this host, and above them the files of an application:")
 	s.programs("base.tar", "sh", "ls", "cat", "rm")
 	s.archive("app.tar", file("srv/greeting", "hello from the image\n"), file("srv/notes", "to be deleted\n"))
-	s.run("stage04 unpack base.tar base")
-	s.run("tar tf app.tar")
-	s.run("stage04 unpack --lower base app.tar app")
+	s.Do("stage04 unpack base.tar base")
+	s.Do("tar tf app.tar")
+	s.Do("stage04 unpack --lower base app.tar app")
 }
 
 // share runs two containers on the same layers.
 func (s *stage) share() {
 	s.Part("two containers, the same layers")
 	s.Say("The first one changes a file and deletes another:")
-	s.run(`stage04 run --lower app:base --writable alice sh -c 'cd /srv; echo "alice was here" > greeting; rm notes; ls'`)
+	s.Do(`stage04 run --lower app:base --writable alice sh -c 'cd /srv; echo "alice was here" > greeting; rm notes; ls'`)
 	s.Say("The second one sees the layers as they are:")
-	s.run("stage04 run --lower app:base --writable bob sh -c 'cd /srv; cat greeting; ls'")
+	s.Do("stage04 run --lower app:base --writable bob sh -c 'cd /srv; cat greeting; ls'")
 	s.Say("So they are:")
-	s.run("cat app/srv/greeting app/srv/notes")
+	s.Do("cat app/srv/greeting app/srv/notes")
 }
 
 // changes shows what is in the upper directory.
@@ -157,28 +129,28 @@ func (s *stage) changes() {
 	s.Part("what has changed")
 	s.Say("What the first container has changed is in its upper directory, and nothing else.")
 	s.Say("The deleted file is a whiteout, a character device with the numbers 0 and 0:")
-	s.run("ls alice/upper alice/upper/srv")
-	s.run("stat -c '%F %t,%T' alice/upper/srv/notes")
+	s.Do("ls alice/upper alice/upper/srv")
+	s.Do("stat -c '%F %t,%T' alice/upper/srv/notes")
 	s.Say("In a layer the same thing is said by a name:")
-	s.run("stage04 diff alice/upper")
+	s.Do("stage04 diff alice/upper")
 }
 
 // commit makes a layer of a container's changes.
 func (s *stage) commit() {
 	s.Part("changes become a layer")
 	s.Say("Packed, it is a layer that anybody can put above the others:")
-	s.run("stage04 pack alice/upper > alice.tar")
-	s.run("stage04 unpack --lower app:base alice.tar changed")
-	s.run("stage04 run --lower changed:app:base sh -c 'cd /srv; cat greeting; ls'")
+	s.Do("stage04 pack alice/upper > alice.tar")
+	s.Do("stage04 unpack --lower app:base alice.tar changed")
+	s.Do("stage04 run --lower changed:app:base sh -c 'cd /srv; cat greeting; ls'")
 }
 
 // throwAway shows that without --writable nothing stays.
 func (s *stage) throwAway() {
 	s.Part("and else they go")
 	s.Say("Without --writable a container's changes end with it. It may do what it likes:")
-	s.run("stage04 run --lower app:base sh -c 'rm -r /srv; test -e /srv || echo /srv is gone'")
-	s.run("stage04 run --lower app:base cat /srv/greeting")
-	s.run("test -e state || echo nothing is left")
+	s.Do("stage04 run --lower app:base sh -c 'rm -r /srv; test -e /srv || echo /srv is gone'")
+	s.Do("stage04 run --lower app:base cat /srv/greeting")
+	s.Do("test -e state || echo nothing is left")
 }
 
 // programs writes a layer with programs of this host.
@@ -188,7 +160,7 @@ func (s *stage) programs(name string, programs ...string) {
 		s.Fail(err)
 		return
 	}
-	f, err := os.Create(s.path(name))
+	f, err := os.Create(s.Path(name))
 	if err != nil {
 		s.Fail(err)
 		return
@@ -208,7 +180,7 @@ func file(name, data string) entry {
 
 // archive writes a layer with these entries.
 func (s *stage) archive(name string, entries ...entry) {
-	f, err := os.Create(s.path(name))
+	f, err := os.Create(s.Path(name))
 	if err != nil {
 		s.Fail(err)
 		return

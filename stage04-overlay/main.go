@@ -21,15 +21,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"runtime"
 
-	"golang.org/x/sys/unix"
-
-	"skiff.example/stage01-chroot/hint"
-	"skiff.example/stage01-chroot/plan"
-	"skiff.example/stage02-namespaces/launch"
+	"skiff.example/stage01-chroot/command"
+	"skiff.example/stage02-namespaces/container"
 	"skiff.example/stage03-cgroups/journal"
 	"skiff.example/stage03-cgroups/state"
 	"skiff.example/stage04-overlay/layer"
@@ -63,44 +58,35 @@ func run(ctx context.Context, stateDir, name string, lower []string, writable st
 	if err := os.Mkdir(target, 0o700); err != nil {
 		return fmt.Errorf("make the mount point of the layers: %w", err)
 	}
-	p, err := container(layers, target, argv)
+	box, err := box(layers, target, argv)
 	if err != nil {
 		return err
 	}
-	return runPlan(ctx, p)
-}
-
-// runPlan starts the container and waits for its end, which the end of ctx
-// brings about.
-func runPlan(ctx context.Context, p *plan.Plan) (err error) {
-	runtime.LockOSThread() // ParentDeathSignal tells the death of a thread: prctl(2)
-	defer runtime.UnlockOSThread()
-	process, err := launch.Start(p, launch.Options{Namespaces: namespaces})
+	defer func() { err = errors.Join(err, box.Namespaces.Close()) }()
+	status, err := box.Run(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, process.Close()) }()
-	killed := make(chan error, 1)
-	release := context.AfterFunc(ctx, func() { killed <- process.Kill() })
-	status, err := process.Wait()
-	switch {
-	case !release(): // it has been killed, or is about to be
-		return errors.Join(context.Cause(ctx), <-killed)
-	case err != nil:
-		return err
-	case status.Signaled():
-		return fmt.Errorf("the program was ended by %s", unix.SignalName(status.Signal()))
-	case status != 0:
-		return exitStatus(status.ExitStatus())
-	}
-	return nil
+	return container.Failed(status)
 }
 
-// exitStatus is the error of a program that ended with another status than 0.
-// It is the program's own affair, so main says nothing about it.
-type exitStatus int
-
-func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
+// box is the container of chapter 2, whose root is stacked first: that is the
+// first thing that it does with mounts of its own. No other process ever sees
+// that mount, and it goes away with the container.
+func box(layers overlay.Stack, target string, argv []string) (*container.Container, error) {
+	steps, err := layers.Steps(target)
+	if err != nil {
+		return nil, err
+	}
+	namespaces, err := container.Own()
+	if err != nil {
+		return nil, err
+	}
+	return &container.Container{
+		Namespaces: namespaces, Layers: steps, Root: target, Hostname: "stage04",
+		Argv: argv, Env: container.Environment(),
+	}, nil
+}
 
 // unpack makes the directory dir and unpacks a layer in it. Lower are the
 // layers below, topmost first. If it fails, nothing is left of dir.
@@ -119,15 +105,4 @@ func unpack(archive, dir string, lower []string) (err error) {
 	return nil
 }
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
-	err := app().RunContext(ctx, os.Args)
-	stop()
-	if status, ok := errors.AsType[exitStatus](err); ok {
-		os.Exit(int(status))
-	}
-	if err != nil {
-		hint.Print(os.Stderr, "stage04", err)
-		os.Exit(1)
-	}
-}
+func main() { os.Exit(command.Run(app(), os.Args)) }

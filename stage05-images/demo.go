@@ -19,6 +19,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/urfave/cli/v2"
 
+	"skiff.example/stage01-chroot/command"
 	"skiff.example/stage01-chroot/narrate"
 	"skiff.example/stage05-images/demoimage"
 	"skiff.example/stage05-images/registry"
@@ -35,7 +36,10 @@ type show struct {
 }
 
 // demo sets the stage, plays the parts, and clears away.
-func demo(c *cli.Context) (err error) {
+func demo(c *cli.Context, _ []string) (err error) {
+	if err := command.NeedRoot("the demonstration", "containers and overlay mounts"); err != nil {
+		return err
+	}
 	root, err := os.MkdirTemp("", "stage05-")
 	if err != nil {
 		return err

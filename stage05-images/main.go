@@ -17,33 +17,18 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 
 	"github.com/urfave/cli/v2"
 
-	"skiff.example/stage01-chroot/hint"
+	"skiff.example/stage01-chroot/command"
 	"skiff.example/stage05-images/image"
 	"skiff.example/stage05-images/registry"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := app().RunContext(ctx, os.Args)
-	stop()
-	if status, ok := errors.AsType[exitStatus](err); ok {
-		os.Exit(int(status))
-	}
-	if err != nil {
-		hint.Print(os.Stderr, "stage05", err)
-		os.Exit(1)
-	}
-}
+func main() { os.Exit(command.Run(app(), os.Args)) }
 
 // app is the command line.
 func app() *cli.App {
@@ -51,16 +36,14 @@ func app() *cli.App {
 		Name: "root", Value: "/var/lib/skiff-stage05", Usage: "keep images and containers in `DIR`",
 	}
 	return &cli.App{
-		Name:           "stage05",
-		Usage:          "pull an image and run it",
-		HideVersion:    true,
-		ExitErrHandler: func(*cli.Context, error) {}, // main alone exits
+		Name:  "stage05",
+		Usage: "pull an image and run it",
 		Commands: []*cli.Command{
-			{Name: "pull", Usage: "fetch an image and unpack it", ArgsUsage: "REF", Flags: []cli.Flag{root}, Action: pull},
-			{Name: "images", Usage: "list the images of the store, with their layers", Flags: []cli.Flag{root}, Action: images},
-			{Name: "run", Usage: "run an image", ArgsUsage: "REF [CMD…]", Flags: []cli.Flag{root}, Action: run},
-			{Name: "plan", Usage: "print what run does, for an image of three layers", ArgsUsage: "[CMD…]", Action: printPlan},
-			{Name: "demo", Usage: "show it all, with a registry of our own on loopback", Action: demo},
+			command.New("pull", "REF", "fetch an image and unpack it", 1, pull, root),
+			command.New("images", "", "list the images of the store, with their layers", 0, images, root),
+			command.New("run", "REF [COMMAND…]", "run an image", 1, run, root),
+			command.New("plan", "[COMMAND…]", "print what run does, for an image of three layers", 0, printPlan),
+			command.New("demo", "", "show it all, with a registry of our own on loopback", 0, demo),
 		},
 	}
 }
@@ -72,15 +55,12 @@ func openStore(c *cli.Context) (*image.Store, error) {
 
 // pull fetches what the store lacks. Nothing is believed that does not hash to
 // its name.
-func pull(c *cli.Context) error {
-	if c.NArg() != 1 {
-		return errors.New("pull: want one image reference")
-	}
+func pull(c *cli.Context, words []string) error {
 	s, err := openStore(c)
 	if err != nil {
 		return err
 	}
-	img, err := registry.Pull(c.Context, s, c.Args().First(), registry.Options{Progress: c.App.ErrWriter})
+	img, err := registry.Pull(c.Context, s, words[0], registry.Options{Progress: c.App.ErrWriter})
 	if err != nil {
 		return err
 	}
@@ -90,7 +70,7 @@ func pull(c *cli.Context) error {
 
 // images lists what is in the store: the name that may change, the name that
 // cannot, and the unpacked layers, which images share.
-func images(c *cli.Context) error {
+func images(c *cli.Context, _ []string) error {
 	s, err := openStore(c)
 	if err != nil {
 		return err

@@ -18,15 +18,20 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"skiff.example/stage01-chroot/command"
 	"skiff.example/stage01-chroot/hint"
 	"skiff.example/stage01-chroot/narrate"
 	"skiff.example/stage01-chroot/rootfs"
+	"skiff.example/stage02-namespaces/container"
 	"skiff.example/stage06-network/network"
 	"skiff.example/stage06-network/world"
 )
 
 // demo plays the demonstration in a new network namespace.
-func demo(c *cli.Context) error {
+func demo(c *cli.Context, _ []string) error {
+	if err := command.NeedRoot("the demonstration", "containers and networks"); err != nil {
+		return err
+	}
 	for _, name := range []string{"bash", "cat", "ip", "ping", "nft"} {
 		if _, err := exec.LookPath(name); err != nil {
 			return hint.Add(err, "the demonstration needs the packages bash, iproute2, iputils-ping and nftables")
@@ -44,7 +49,7 @@ func demo(c *cli.Context) error {
 	defer release()
 	err := inside.Wait()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok && exit.Exited() {
-		return exitStatus(exit.ExitCode()) // it has said why
+		return container.ExitStatus(exit.ExitCode()) // it has said why
 	}
 	return err
 }
@@ -59,7 +64,7 @@ type show struct {
 }
 
 // demoInside sets the stage, plays the parts, and clears away.
-func demoInside(c *cli.Context) (err error) {
+func demoInside(c *cli.Context, _ []string) (err error) {
 	w, err := world.New()
 	if err != nil {
 		return err
@@ -143,8 +148,8 @@ func (s *show) gateway() netip.Addr {
 	return netip.MustParsePrefix(network.DefaultSubnet).Addr().Next()
 }
 
-// container is the address of the first container.
-func (s *show) container() netip.Addr { return s.gateway().Next() }
+// first is the address of the first container.
+func (s *show) first() netip.Addr { return s.gateway().Next() }
 
 func (s *show) reach() {
 	s.Part("The outside, and whom it sees")
@@ -169,12 +174,12 @@ func (s *show) hostSide() {
 	s.fromOutside(func() {
 		route := fmt.Sprintf("ip route add %s via %s", network.DefaultSubnet, s.world.HostAddress)
 		s.Run("(outside) "+route, exec.CommandContext(s.ctx, "bash", "-c", route))
-		line := ping(s.container())
+		line := ping(s.first())
 		s.RunRefused("(outside) "+line, exec.CommandContext(s.ctx, "bash", "-c", line))
 	})
 	s.Say("The last rule has dropped that: nobody asked for the packet from inside.")
 	s.Say("From the host, which the rule is not about, the container does answer:")
-	s.Run(s.sh(ping(s.container())))
+	s.Run(s.sh(ping(s.first())))
 	s.Fail(stop())
 }
 

@@ -19,51 +19,32 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/urfave/cli/v2"
 
-	"skiff.example/stage01-chroot/hint"
+	"skiff.example/stage01-chroot/command"
 	"skiff.example/stage06-network/network"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := app().RunContext(ctx, os.Args)
-	stop()
-	if status, ok := errors.AsType[exitStatus](err); ok {
-		os.Exit(int(status))
-	}
-	if err != nil {
-		hint.Print(os.Stderr, "stage06", err)
-		os.Exit(1)
-	}
-}
+func main() { os.Exit(command.Run(app(), os.Args)) }
 
 // app is the command line.
 func app() *cli.App {
+	inside := command.New("demo-inside", "", "", 0, demoInside)
+	inside.Hidden = true
 	return &cli.App{
-		Name:           "stage06",
-		Usage:          "run a program in a container with a network",
-		HideVersion:    true,
-		ExitErrHandler: func(*cli.Context, error) {}, // main alone exits
+		Name:  "stage06",
+		Usage: "run a program in a container with a network",
 		Commands: []*cli.Command{
-			{
-				Name: "run", Usage: "run a program", ArgsUsage: "ROOT CMD…", Action: run,
-				Flags: []cli.Flag{
-					&cli.BoolFlag{Name: "unconnected", Usage: "leave the network namespace as it is born"},
-					&cli.StringFlag{Name: "subnet", Value: network.DefaultSubnet, Usage: "take addresses from `SUBNET`"},
-					&cli.StringFlag{Name: "bridge", Value: network.DefaultBridge, Usage: "the switch on the host is called `NAME`"},
-					&cli.StringFlag{Name: "state", Value: "/run/skiff-stage06", Usage: "keep leases and journals in `DIR`"},
-				},
-			},
-			{Name: "plan", Usage: "print what the container does", ArgsUsage: "ROOT CMD…", Action: printPlan},
-			{Name: "demo", Usage: "show it all, between network namespaces of our own", Action: demo},
-			{Name: "demo-inside", Hidden: true, Action: demoInside},
+			command.New("run", "ROOT COMMAND [ARGUMENT…]", "run a program", 2, run,
+				&cli.BoolFlag{Name: "unconnected", Usage: "leave the network namespace as it is born"},
+				&cli.StringFlag{Name: "subnet", Value: network.DefaultSubnet, Usage: "take addresses from `SUBNET`"},
+				&cli.StringFlag{Name: "bridge", Value: network.DefaultBridge, Usage: "the switch on the host is called `NAME`"},
+				&cli.StringFlag{Name: "state", Value: "/run/skiff-stage06", Usage: "keep leases and journals in `DIR`"}),
+			command.New("plan", "ROOT COMMAND [ARGUMENT…]", "print what the container does", 2, printPlan),
+			command.New("demo", "", "show it all, between network namespaces of our own", 0, demo),
+			inside,
 		},
 	}
 }

@@ -66,6 +66,7 @@ type Container struct {
 	cgroup   *cgroup.Manager
 	terminal *terminal
 	plan     *plan.Plan
+	planned  *oci.Container // holds what the plan needs open, until the process is there
 	process  *launch.Process
 	state    *State
 }
@@ -144,6 +145,7 @@ func (c *Container) launch(stack *overlay.Stack, begin func(*Container) (beginni
 		defer start.report.Close()
 	}
 	born, err := c.planAndCgroup(set, gate, stack, start.steps)
+	defer func() { err = errors.Join(err, c.planned.Close()) }()
 	if err != nil {
 		return err
 	}
@@ -181,10 +183,11 @@ func (c *Container) planAndCgroup(set *namespace.Set, gate *launch.Gate, stack *
 
 // makePlan computes the plan and passes its warnings on.
 func (c *Container) makePlan(set *namespace.Set, gate *launch.Gate, stack *overlay.Stack, begin []plan.Step) error {
-	container := oci.Container{
+	container := &oci.Container{
 		Spec: c.config.Spec, Namespaces: set, Prepared: gate.Steps(), Begin: begin, Stack: stack,
 		Cgroups: c.cgroup.Paths(), Entrances: c.cgroup.Entrances(), Terminal: c.terminal.forPlan(), KeepDescriptors: c.config.KeepDescriptors,
 	}
+	c.planned = container
 	p, warnings, err := container.Plan()
 	if err != nil {
 		return err

@@ -1,7 +1,6 @@
 package oci
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 
@@ -49,7 +48,17 @@ type Container struct {
 	// KeepDescriptors is how many descriptors from 3 on the program inherits.
 	KeepDescriptors int
 
-	waited bool // the steps of Prepared are in the plan
+	waited bool        // the steps of Prepared are in the plan
+	root   *mount.Root // holds what the plan needs open
+}
+
+// Close gives back the descriptors that the plan needs open: call it when the
+// process has been started.
+func (c *Container) Close() error {
+	if c.root == nil {
+		return nil
+	}
+	return c.root.Close()
 }
 
 // A Terminal is a pseudoterminal that the parent has made in a devpts file
@@ -98,9 +107,11 @@ func (c *Container) waitForParent(p *plan.Plan) {
 // fileSystem adds the steps that make the container's root, all that is
 // mounted in it, and leave the host's.
 func (c *Container) fileSystem(p *plan.Plan) error {
-	propagation, err := propagationOf(c.Spec.Linux.RootfsPropagation)
+	// Slave unless the configuration says otherwise, as in runc: later mounts
+	// of the host below a bind mount arrive, and none goes the other way.
+	propagation, err := mount.DetachFor(c.Spec.Linux.RootfsPropagation)
 	if err != nil {
-		return err
+		return fmt.Errorf("linux.rootfsPropagation: %w", err)
 	}
 	mount.Detach(p, propagation)
 	if c.Stack != nil {
@@ -112,6 +123,13 @@ func (c *Container) fileSystem(p *plan.Plan) error {
 		p.Add(steps...)
 	}
 	root := mount.NewRoot(p, c.Spec.Root.Path)
+	c.root = root
+	if c.Namespaces.Has(unix.CLONE_NEWUSER) {
+		root.OwnUserNamespace(c.Spec.Linux.UIDMappings, c.Spec.Linux.GIDMappings)
+	}
+	if err := root.Propagation(c.Spec.Linux.RootfsPropagation); err != nil {
+		return fmt.Errorf("linux.rootfsPropagation: %w", err)
+	}
 	p.Section(2, "files get the mode that they ask for")
 	p.Add(plan.Umask(0))
 	for _, m := range c.Spec.Mounts {
@@ -235,19 +253,4 @@ func umaskOf(u specs.User) uint32 {
 		return *u.Umask & 0o777
 	}
 	return 0o022
-}
-
-// propagationOf translates linux.rootfsPropagation. Slave is the default, as
-// in runc: later mounts of the host below a bind mount arrive, and none goes
-// the other way.
-func propagationOf(word string) (uintptr, error) {
-	switch word {
-	case "", "slave", "rslave":
-		return unix.MS_SLAVE, nil
-	case "private", "rprivate":
-		return unix.MS_PRIVATE, nil
-	case "shared", "rshared", "unbindable", "runbindable":
-		return 0, fmt.Errorf("linux.rootfsPropagation %q is not supported", word)
-	}
-	return 0, errors.New("linux.rootfsPropagation: unknown value " + word)
 }

@@ -86,17 +86,17 @@ func TestTheParentIsWaitedForAsLateAsCanBe(t *testing.T) {
 }
 
 func TestRootfsPropagation(t *testing.T) {
-	for _, c := range []struct{ word, want, err string }{
-		{word: "", want: "MS_SLAVE"},
-		{word: "slave", want: "MS_SLAVE"},
-		{word: "rslave", want: "MS_SLAVE"},
-		{word: "private", want: "MS_PRIVATE"},
-		{word: "rprivate", want: "MS_PRIVATE"},
-		{word: "shared", err: `linux.rootfsPropagation "shared" is not supported`},
-		{word: "rshared", err: "not supported"},
-		{word: "unbindable", err: "not supported"},
-		{word: "runbindable", err: "not supported"},
-		{word: "sideways", err: "linux.rootfsPropagation: unknown value sideways"},
+	for _, c := range []struct{ word, first, last, err string }{
+		{word: "", first: "MS_REC|MS_SLAVE", last: "chdir"},
+		{word: "slave", first: "MS_REC|MS_SLAVE", last: "NULL, MS_SLAVE, NULL"},
+		{word: "rslave", first: "MS_REC|MS_SLAVE", last: "MS_REC|MS_SLAVE"},
+		{word: "private", first: "MS_REC|MS_PRIVATE", last: "NULL, MS_PRIVATE, NULL"},
+		{word: "rprivate", first: "MS_REC|MS_PRIVATE", last: "MS_REC|MS_PRIVATE"},
+		{word: "shared", first: "MS_REC|MS_SLAVE", last: "NULL, MS_SHARED, NULL"},
+		{word: "rshared", first: "MS_REC|MS_SLAVE", last: "MS_REC|MS_SHARED"},
+		{word: "unbindable", first: "MS_REC|MS_PRIVATE", last: "NULL, MS_UNBINDABLE, NULL"},
+		{word: "runbindable", first: "MS_REC|MS_PRIVATE", last: "MS_REC|MS_UNBINDABLE"},
+		{word: "sideways", err: `linux.rootfsPropagation: propagation "sideways"`},
 	} {
 		t.Run(c.word, func(t *testing.T) {
 			p, err := planOf(t, func(s *specs.Spec) { s.Linux.RootfsPropagation = c.word })
@@ -107,7 +107,7 @@ func TestRootfsPropagation(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			inOrder(t, p.String(), c.want, "pivot_root")
+			inOrder(t, p.String(), c.first, "pivot_root", c.last)
 		})
 	}
 }

@@ -8,11 +8,12 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"skiff.example/stage01-chroot/hint"
 	"skiff.example/stage01-chroot/plan"
 )
 
-// The files of /dev: device nodes (mknod(2)), the symbolic links that programs
-// expect beside them, and the terminal as /dev/console (pts(4)).
+// The files of /dev: device nodes (mknod(2)) and the symbolic links that programs
+// expect beside them.
 
 // DefaultDevices are the devices that every container has: runtime-spec
 // config-linux.md, "Default Devices"; null(4), full(4), random(4), tty(4).
@@ -38,8 +39,8 @@ var links = []struct{ target, name string }{
 
 // Devices adds the steps that make device nodes, and the symbolic links of
 // /dev. The umask must be 0, so that they get the mode that they should. A
-// node that is there already stays: the root is then one that others have
-// prepared.
+// node that is there already stays if it is the right one: the root is then
+// one that others have prepared.
 func (r *Root) Devices(devices []specs.LinuxDevice) error {
 	dev := r.plan.Register("dev")
 	r.plan.Section(chapter, "devices")
@@ -56,13 +57,27 @@ func (r *Root) Devices(devices []specs.LinuxDevice) error {
 	return nil
 }
 
+// nodeTypes are the file types of a device's type: runtime-spec
+// config-linux.md, "Devices".
+var nodeTypes = map[string]uint32{"c": unix.S_IFCHR, "u": unix.S_IFCHR, "b": unix.S_IFBLK, "p": unix.S_IFIFO}
+
 // device adds the steps for one node. Its folder is opened without following
 // symbolic links: an image whose /dev leads elsewhere must not get a node
 // there (CVE-2026-41579).
 func (r *Root) device(d specs.LinuxDevice) error {
-	kind, ok := map[string]uint32{"c": unix.S_IFCHR, "u": unix.S_IFCHR, "b": unix.S_IFBLK, "p": unix.S_IFIFO}[d.Type]
+	kind, ok := nodeTypes[d.Type]
 	if !ok || !strings.HasPrefix(d.Path, "/") {
 		return fmt.Errorf("device %q: want an absolute path and one of the types c, b, u, p, not %q", d.Path, d.Type)
+	}
+	if err := r.checkExisting(d, kind); err != nil {
+		return err
+	}
+	parent, name := r.plan.Register("parent"), path.Base(d.Path)
+	r.plan.Add(plan.Openat2(r.fd, inRoot(path.Dir(d.Path)), directory(unix.RESOLVE_IN_ROOT|unix.RESOLVE_NO_SYMLINKS)).Into(parent).
+		Doing("open the folder of device %q", d.Path).
+		Hint(unix.ENOENT, "the folder of a device must exist in the root or be a mount"))
+	if r.user != nil && kind != unix.S_IFIFO {
+		return r.borrow(d, kind, parent)
 	}
 	mode, owner, group := uint32(0o666), 0, 0
 	if d.FileMode != nil {
@@ -74,30 +89,65 @@ func (r *Root) device(d specs.LinuxDevice) error {
 	if d.GID != nil {
 		group = int(*d.GID)
 	}
-	parent, name := r.plan.Register("parent"), path.Base(d.Path)
-	r.plan.Add(
-		plan.Openat2(r.fd, inRoot(path.Dir(d.Path)), directory(unix.RESOLVE_IN_ROOT|unix.RESOLVE_NO_SYMLINKS)).Into(parent).
-			Doing("open the folder of device %q", d.Path).
-			Hint(unix.ENOENT, "the folder of a device must exist in the root or be a mount"),
-		plan.Mknodat(parent, name, kind|mode, unix.Mkdev(uint32(d.Major), uint32(d.Minor))).
-			Accept(unix.EEXIST).Doing("make device %q", d.Path),
-	)
+	r.plan.Add(plan.Mknodat(parent, name, kind|mode, unix.Mkdev(uint32(d.Major), uint32(d.Minor))).
+		Accept(unix.EEXIST).Doing("make device %q", d.Path))
 	if owner != 0 || group != 0 {
 		r.plan.Add(plan.Fchownat(parent, name, owner, group).Doing("change owner of device %q", d.Path))
 	}
 	return nil
 }
 
-// Console adds the steps that make the terminal that slave is open on also
-// the file /dev/console, as the specification wants it.
-func (r *Root) Console(slave plan.FD) {
-	mounted := r.plan.Register("mounted")
-	r.plan.Section(chapter, "console")
-	target := r.point("/dev/console", true, unix.RESOLVE_IN_ROOT|unix.RESOLVE_NO_SYMLINKS)
+// checkExisting refuses a device whose place is taken by something else, such
+// as a file "null" that keeps what is thrown away, if it can be seen already.
+func (r *Root) checkExisting(d specs.LinuxDevice, kind uint32) error {
+	file, err := r.view.open(inRoot(d.Path), unix.O_PATH)
+	if err != nil {
+		return nil // nothing there, or not to be seen: the steps will tell
+	}
+	defer file.Close()
+	var s unix.Stat_t
+	if err := unix.Fstat(int(file.Fd()), &s); err != nil {
+		return fmt.Errorf("device %q: %w", d.Path, err)
+	}
+	if !isDevice(s, d, kind) {
+		return hint.Add(fmt.Errorf("device %q: %w", d.Path, unix.EEXIST),
+			fmt.Sprintf("the root file system has something else there: mode %#o, device %d:%d",
+				s.Mode, unix.Major(s.Rdev), unix.Minor(s.Rdev)))
+	}
+	return nil
+}
+
+// isDevice tells whether a file is the device.
+func isDevice(s unix.Stat_t, d specs.LinuxDevice, kind uint32) bool {
+	return s.Mode&unix.S_IFMT == kind &&
+		(kind == unix.S_IFIFO || s.Rdev == unix.Mkdev(uint32(d.Major), uint32(d.Minor)))
+}
+
+// borrow adds the steps that show the host's own node for a device, mounted on
+// an empty file: nobody makes device nodes in a user namespace, or an ordinary
+// user could read every disk (user_namespaces(7)). Mode and owner remain the
+// host's.
+func (r *Root) borrow(d specs.LinuxDevice, kind uint32, parent plan.Register) error {
+	var s unix.Stat_t
+	if err := unix.Lstat(d.Path, &s); err != nil {
+		return fmt.Errorf("device %q of the host: %w", d.Path, err)
+	}
+	if !isDevice(s, d, kind) {
+		return hint.Add(fmt.Errorf("device %q of the host is not %s %d:%d: %w", d.Path, d.Type, d.Major, d.Minor, unix.ENODEV),
+			"in a user namespace devices cannot be made, only shown where the host has the same one")
+	}
+	name, target, mounted := path.Base(d.Path), r.plan.Register("target"), r.plan.Register("mounted")
+	place := unix.OpenHow{
+		Flags:   unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC,
+		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS,
+	}
 	for _, s := range []plan.Step{
-		plan.OpenTree(slave, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH).Into(mounted),
+		plan.Mknodat(parent, name, unix.S_IFREG|0o666, 0).Accept(unix.EEXIST),
+		plan.Openat2(parent, name, place).Into(target),
+		plan.OpenTree(plan.CWD, d.Path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC).Into(mounted),
 		plan.MoveMount(mounted, target),
 	} {
-		r.plan.Add(s.Doing("mount the terminal on /dev/console"))
+		r.plan.Add(s.Doing("show the host's device %q", d.Path))
 	}
+	return nil
 }

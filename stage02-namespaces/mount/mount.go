@@ -4,12 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"skiff.example/stage01-chroot/hint"
 	"skiff.example/stage01-chroot/plan"
 )
 
@@ -17,85 +17,162 @@ import (
 // open_tree(2) for a part of the host's, then move_mount(2) into place and
 // mount_setattr(2).
 
-// Mount adds the steps for one mount of a container's configuration.
-// The source of a bind mount is looked at now, to know whether its mount
-// point must be a file or a directory.
+// Mount adds the steps for one mount of a container's configuration:
+// runtime-spec config.md, "Mounts". The source of a bind mount, and the place
+// where the mount goes, are looked at now. A relative destination is taken
+// from the root, as the specification says.
 func (r *Root) Mount(m specs.Mount) error {
+	m.Destination = absolute(m.Destination)
 	o, err := ParseOptions(m.Options)
 	if err != nil {
 		return fmt.Errorf("mount %q: %w", m.Destination, err)
 	}
-	if !strings.HasPrefix(m.Destination, "/") {
-		return fmt.Errorf("mount %q: the destination is not an absolute path", m.Destination)
+	resolved, err := r.view.resolve(m.Destination)
+	if err != nil {
+		return fmt.Errorf("mount %q: look up its place in the root: %w", m.Destination, err)
 	}
-	if err := checkProc(m); err != nil {
+	if err := checkPlace(m, o, resolved); err != nil {
 		return err
-	}
-	if len(m.UIDMappings)+len(m.GIDMappings) > 0 {
-		return fmt.Errorf("mount %q: id-mapped mounts are not supported", m.Destination)
 	}
 	r.plan.Section(chapter, "mount "+m.Destination)
 	switch {
 	case o.Remount:
-		target := r.point(m.Destination, false, resolveFor(m.Type))
-		r.setAttributes(target, m.Destination, o)
+		r.remount(m, o)
 		return nil
 	case o.Bind || m.Type == "bind":
-		return r.bind(m, o)
+		return r.bind(m, o, resolved)
 	}
-	return r.fileSystem(m, o)
+	return r.fileSystem(m, o, resolved)
+}
+
+// absolute is a destination that begins with a slash.
+func absolute(dest string) string {
+	if strings.HasPrefix(dest, "/") {
+		return dest
+	}
+	return "/" + dest
 }
 
 // fileSystem adds the steps that mount a new instance of a file system.
-func (r *Root) fileSystem(m specs.Mount, o Options) error {
+func (r *Root) fileSystem(m specs.Mount, o Options, resolved string) error {
 	if m.Type == "" {
 		return fmt.Errorf("mount %q: it has neither a type nor the option bind", m.Destination)
 	}
-	target := r.point(m.Destination, false, resolveFor(m.Type))
-	mounted := r.NewMount(m.Type, m.Source, o, m.Destination)
+	ids, err := r.idMap(m, o)
+	if err != nil {
+		return err
+	}
+	if ids != nil && r.user != nil {
+		return hint.Add(fmt.Errorf("mount %q on %q: id-mapped in a user namespace of its own: %w", m.Type, m.Destination, unix.EPERM),
+			"the kernel id-maps only what belongs to the host there: use a bind mount")
+	}
+	entries, err := r.copied(m, o, resolved)
+	if err != nil {
+		return err
+	}
+	late := r.readOnlyLater(m, &o)
+	r.forFileSystem(m, &o, resolved)
+	target := r.point(m.Destination, place(m, resolved), false, resolveFor(m))
+	mounted := r.newMount(m, o, late)
+	r.setIDMap(mounted, m.Destination, ids)
+	r.copyUp(entries, target, mounted, m.Destination)
 	r.attach(mounted, target, m, o)
+	if o.IVersion {
+		r.countChanges(mounted, m, o)
+	}
+	r.view.mounted(cover{place: resolved, hidden: m.Type != "tmpfs" || o.TmpCopyUp})
 	return nil
 }
 
-// NewMount adds the steps that make a mount of a new file system that is
-// attached nowhere yet, and returns the register that holds it. dest is only
-// for the words of an error.
-func (r *Root) NewMount(fstype, source string, o Options, dest string) plan.Register {
-	fs, mounted := r.plan.Register("fs"), r.plan.Register("mounted")
-	doing := fmt.Sprintf("mount %q on %q", fstype, dest)
-	r.plan.Add(plan.Fsopen(fstype).Into(fs).Doing("%s", doing))
-	if source != "" {
-		r.plan.Add(plan.FsconfigString(fs, "source", source).Doing("%s", doing))
+// forFileSystem adds the options that follow from others.
+func (r *Root) forFileSystem(m specs.Mount, o *Options, resolved string) {
+	// Of a disk, "ro" is also the file system's business: it must not replay
+	// its journal, and a disk that is read-only cannot be opened otherwise.
+	// What has no disk may be one that the host uses too (sysfs).
+	if strings.HasPrefix(m.Source, "/") && o.Attributes.Set&unix.MOUNT_ATTR_RDONLY != 0 {
+		o.Data = append(o.Data, "ro")
 	}
-	for _, data := range o.Data {
-		step := plan.FsconfigFlag(fs, data)
-		if key, value, ok := strings.Cut(data, "="); ok {
-			step = plan.FsconfigString(fs, key, value)
+	if m.Type != "tmpfs" {
+		return
+	}
+	// A new tmpfs has the mode 1777 (tmpfs(5)). Whoever made the image may
+	// have thought of another for this directory.
+	if _, set := o.value("mode"); !set {
+		if mode, ok := r.view.mode(resolved); ok {
+			o.Data = append(o.Data, fmt.Sprintf("mode=%o", mode))
 		}
-		r.plan.Add(step.Doing("%s: option %q", doing, data).
-			Hint(unix.EINVAL, fmt.Sprintf("%s has no such option, or not with this value", fstype)))
 	}
+}
+
+// readOnlyLater takes "ro" from the options of a tmpfs, so that later mounts
+// find or make their places in it, and has Pivot do it at the end. The
+// register is the one in which Pivot will look for the mount.
+func (r *Root) readOnlyLater(m specs.Mount, o *Options) plan.Register {
+	if m.Type != "tmpfs" || o.Attributes.Set&unix.MOUNT_ATTR_RDONLY == 0 {
+		return r.plan.Register("mounted")
+	}
+	o.Attributes.Set &^= unix.MOUNT_ATTR_RDONLY
+	mounted := r.plan.Register(fmt.Sprintf("readonly%d", len(r.later)))
+	r.later = append(r.later, later{mounted, m.Destination})
+	return mounted
+}
+
+// newMount adds the steps that make a mount of a new file system that is
+// attached nowhere yet, for the register mounted.
+func (r *Root) newMount(m specs.Mount, o Options, mounted plan.Register) plan.Register {
+	fs := r.plan.Register("fs")
+	doing := fmt.Sprintf("mount %q on %q", m.Type, m.Destination)
+	r.plan.Add(r.causes(plan.Fsopen(m.Type), m).Into(fs).Doing("%s", doing))
+	if m.Source != "" {
+		r.plan.Add(r.causes(plan.FsconfigString(fs, "source", m.Source), m).Doing("%s", doing))
+	}
+	r.configure(fs, m.Type, doing, o.Data)
 	r.plan.Add(
-		plan.FsconfigCreate(fs).Doing("%s", doing),
-		plan.Fsmount(fs, o.Attributes.Set).Into(mounted).Doing("%s", doing),
+		r.causes(plan.FsconfigCreate(fs), m).Doing("%s", doing),
+		r.causes(plan.Fsmount(fs, o.Attributes.Set), m).Into(mounted).Doing("%s", doing),
 	)
 	return mounted
 }
 
+// configure adds the steps that tell a file system its options, one by one:
+// fsconfig(2).
+func (r *Root) configure(fs plan.Register, fstype, doing string, data []string) {
+	for _, word := range data {
+		step := plan.FsconfigFlag(fs, word)
+		key, value, ok := strings.Cut(word, "=")
+		if ok {
+			step = plan.FsconfigString(fs, key, value)
+		}
+		r.plan.Add(step.Doing("%s: option %q", doing, word).
+			Hint(unix.EINVAL, r.badOption(fstype, key)))
+	}
+}
+
 // bind adds the steps that show a file or directory of the host in the root.
-func (r *Root) bind(m specs.Mount, o Options) error {
+func (r *Root) bind(m specs.Mount, o Options, resolved string) error {
 	info, err := os.Stat(m.Source)
 	if err != nil {
 		var path *os.PathError
 		if errors.As(err, &path) {
 			err = path.Err
 		}
-		return fmt.Errorf("bind mount %q on %q: %w", m.Source, m.Destination, err)
+		err = fmt.Errorf("bind mount %q on %q: %w", m.Source, m.Destination, err)
+		if errors.Is(err, unix.ENOENT) {
+			return hint.Add(err, "the source of a bind mount must exist on the host")
+		}
+		return err
 	}
-	if len(o.Data) > 0 {
-		return fmt.Errorf("bind mount %q on %q: unknown option %q", m.Source, m.Destination, o.Data[0])
+	if word, found := o.notForBind(); found {
+		return hint.Add(fmt.Errorf("bind mount %q on %q: option %q: %w", m.Source, m.Destination, word, unix.EINVAL),
+			"an unknown word is meant for a file system, and a bind mount makes no new one")
 	}
-	r.addBind(m, o, !info.IsDir())
+	if o.TmpCopyUp {
+		return fmt.Errorf("bind mount %q on %q: option \"tmpcopyup\" is for tmpfs only", m.Source, m.Destination)
+	}
+	if err := r.addBind(m, o, resolved, !info.IsDir()); err != nil {
+		return err
+	}
+	r.view.mounted(cover{place: resolved, tree: m.Source})
 	return nil
 }
 
@@ -107,38 +184,78 @@ func (r *Root) BindFolder(m specs.Mount) error {
 		return fmt.Errorf("mount %q: %w", m.Destination, err)
 	}
 	r.plan.Section(chapter, "mount "+m.Destination)
-	r.addBind(m, o, false)
-	return nil
+	resolved := r.hide(m.Destination)
+	return r.addBind(m, o, resolved, false)
+}
+
+// hide notes that what will be at dest cannot be known before the plan runs,
+// and returns where that is.
+func (r *Root) hide(dest string) (resolved string) {
+	resolved, err := r.view.resolve(dest)
+	if err != nil {
+		return inRoot(dest) // the child will say what is wrong
+	}
+	r.view.mounted(cover{place: resolved, hidden: true})
+	return resolved
 }
 
 // addBind adds the steps of a bind mount, of a file or of a folder.
-func (r *Root) addBind(m specs.Mount, o Options, file bool) {
+func (r *Root) addBind(m specs.Mount, o Options, resolved string, file bool) error {
+	ids, err := r.idMap(m, o)
+	if err != nil {
+		return err
+	}
+	target := r.point(m.Destination, place(m, resolved), file, resolveFor(m))
+	mounted, err := r.tree(m, o, ids)
+	if err != nil {
+		return err
+	}
+	r.setAttributes(mounted, m.Destination, Options{Attributes: o.Attributes, RecursiveAttributes: o.RecursiveAttributes})
+	o.Attributes, o.RecursiveAttributes = Attributes{}, Attributes{}
+	r.attach(mounted, target, m, o)
+	return nil
+}
+
+// tree is a copy of the source of a bind mount, attached nowhere yet. Either
+// the child makes it, or it is here already: see handOver for when.
+func (r *Root) tree(m specs.Mount, o Options, ids *idMap) (plan.FD, error) {
 	flags := uint(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC)
 	if o.Recursive {
 		flags |= unix.AT_RECURSIVE
 	}
-	target, mounted := r.point(m.Destination, file, resolveFor(m.Type)), r.plan.Register("mounted")
+	if ids != nil && r.user != nil || r.isShared(o) {
+		return r.handOver(m, flags, ids)
+	}
+	mounted := r.plan.Register("mounted")
 	r.plan.Add(plan.OpenTree(plan.CWD, m.Source, flags).Into(mounted).
-		Doing("bind mount %q on %q", m.Source, m.Destination))
-	r.setAttributes(mounted, m.Destination, Options{Attributes: o.Attributes, RecursiveAttributes: o.RecursiveAttributes})
-	o.Attributes, o.RecursiveAttributes = Attributes{}, Attributes{}
-	r.attach(mounted, target, m, o)
+		Doing("bind mount %q on %q", m.Source, m.Destination).
+		Hint(unix.ENOENT, "the source of a bind mount must exist on the host").
+		Hint(unix.EINVAL, "the source is unbindable, or, for who has a user namespace, has mounts below it that the option bind would uncover: use rbind"))
+	r.setIDMap(mounted, m.Destination, ids)
+	return mounted, nil
 }
 
 // attach adds the step that puts a mount in its place, and what can only be
 // changed there.
 func (r *Root) attach(mounted, target plan.FD, m specs.Mount, o Options) {
-	r.plan.Add(plan.MoveMount(mounted, target).Doing("mount %q on %q", or(m.Type, "bind"), m.Destination))
+	r.plan.Add(plan.MoveMount(mounted, target).Doing("mount %q on %q", or(m.Type, "bind"), m.Destination).
+		Hint(unix.ENOTDIR, unlikeKinds).Hint(unix.EINVAL, unlikeKinds).
+		Hint(unix.EBUSY, "the file system is there already, mounted in another way"))
 	o.Attributes = Attributes{}
 	r.setAttributes(mounted, m.Destination, o)
 }
+
+// unlikeKinds is the usual cause of a mount that does not fit its place.
+const unlikeKinds = "a directory can only be mounted on a directory, and a file on a file"
 
 // setAttributes adds the steps that change a mount's attributes and
 // propagation. mount_setattr(2) leaves what is not named as it is, so the
 // attributes that a user namespace has locked stay.
 func (r *Root) setAttributes(mounted plan.FD, dest string, o Options) {
 	change := func(flags uint, attr unix.MountAttr) {
-		r.plan.Add(plan.MountSetattr(mounted, flags, attr).Doing("change attributes of mount %q", dest))
+		r.plan.Add(plan.MountSetattr(mounted, flags, attr).Doing("change attributes of mount %q", dest).
+			Hint(unix.EINVAL, "attributes belong to a mount: is something mounted there?").
+			Hint(unix.EPERM, "a user namespace cannot take back the attributes of the host's mounts (ro, nosuid, nodev, noexec, noatime)"))
 	}
 	if a := o.Attributes; !a.empty() {
 		change(0, unix.MountAttr{Attr_set: a.Set, Attr_clr: a.Clear})
@@ -146,12 +263,12 @@ func (r *Root) setAttributes(mounted plan.FD, dest string, o Options) {
 	if a := o.RecursiveAttributes; !a.empty() {
 		change(unix.AT_RECURSIVE, unix.MountAttr{Attr_set: a.Set, Attr_clr: a.Clear})
 	}
-	if o.Propagation != 0 {
+	for _, p := range o.Propagation {
 		var flags uint
-		if o.PropagationRecursive {
+		if p.Recursive {
 			flags = unix.AT_RECURSIVE
 		}
-		change(flags, unix.MountAttr{Propagation: o.Propagation})
+		change(flags, unix.MountAttr{Propagation: p.Kind})
 	}
 }
 
@@ -159,27 +276,9 @@ func (r *Root) setAttributes(mounted plan.FD, dest string, o Options) {
 // mount that is attached nowhere.
 func (r *Root) Attach(fd plan.FD, m specs.Mount) {
 	r.plan.Section(chapter, "mount "+m.Destination)
-	target := r.point(m.Destination, false, resolveFor(m.Type))
+	resolved := r.hide(m.Destination)
+	target := r.point(m.Destination, place(m, resolved), false, resolveFor(m))
 	r.attach(fd, target, m, Options{})
-}
-
-// overProc are the files below /proc that a mount may cover: what lxcfs
-// replaces, so that a container sees its own limits.
-var overProc = []string{
-	"/proc/cpuinfo", "/proc/diskstats", "/proc/loadavg", "/proc/meminfo", "/proc/slabinfo", "/proc/stat",
-	"/proc/swaps", "/proc/uptime",
-}
-
-// checkProc refuses mounts that would hide /proc, or parts of it that decide
-// about security, behind the container's own files (CVE-2019-19921).
-func checkProc(m specs.Mount) error {
-	dest := "/" + strings.TrimPrefix(inRoot(m.Destination), ".")
-	if dest != "/proc" && !strings.HasPrefix(dest, "/proc/") || dest == "/proc" && m.Type == "proc" ||
-		slices.Contains(overProc, dest) {
-		return nil
-	}
-	return fmt.Errorf("mount %q: only a proc file system may be mounted on /proc, and nothing below it but %s",
-		m.Destination, strings.Join(overProc, " "))
 }
 
 // or is a, or b when a is empty.

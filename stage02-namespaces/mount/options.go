@@ -1,7 +1,7 @@
 package mount
 
 import (
-	"fmt"
+	"errors"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -15,15 +15,34 @@ import (
 type Options struct {
 	Bind      bool // bind or rbind: show a part of the tree in a second place
 	Recursive bool // rbind: with all mounts below it
-	Remount   bool // change the attributes of what is mounted already
+	Remount   bool // change what is mounted already
 
 	Attributes          Attributes // of this mount
 	RecursiveAttributes Attributes // of this mount and all below it (rro …)
 
-	Propagation          uint64 // MS_SHARED, MS_SLAVE, MS_PRIVATE, MS_UNBINDABLE or 0
-	PropagationRecursive bool
+	// Propagation is done in the order of the words: "slave" and then
+	// "shared" make a mount both, mount_namespaces(7).
+	Propagation []Propagation
 
-	Data []string // what is meant for the file system: "size=64k", "newinstance"
+	IDMap          bool // idmap or ridmap: show the owners of files as an id map has them
+	IDMapRecursive bool // ridmap: also in the mounts below it
+	TmpCopyUp      bool // the new tmpfs holds what it covers
+
+	// IVersion asks the file system to count the changes of each file. It is
+	// the one flag that fsconfig(2) has no word for, see Root.countChanges.
+	IVersion bool
+
+	// Data is what is meant for the file system, in the words' order:
+	// "size=64k", "newinstance", and the flags that the kernel knows for
+	// every file system ("sync").
+	Data []string
+}
+
+// A Propagation says how mounts made later travel between the copies of a
+// mount: mount_namespaces(7), "SHARED SUBTREES".
+type Propagation struct {
+	Kind      uint64 // MS_SHARED, MS_SLAVE, MS_PRIVATE or MS_UNBINDABLE
+	Recursive bool   // also for the mounts below it
 }
 
 // Attributes are MOUNT_ATTR_* to set and to clear: mount_setattr(2).
@@ -74,60 +93,93 @@ var attributeWords = map[string]func(*Attributes){
 	"nostrictatime": func(a *Attributes) { a.atime(unix.MOUNT_ATTR_RELATIME) },
 }
 
-// propagationWords set how mounts made later travel between the copies of
-// this mount: mount_namespaces(7), "SHARED SUBTREES".
+// propagationWords are the kinds of Propagation; each also exists with an r
+// in front.
 var propagationWords = map[string]uint64{
 	"shared": unix.MS_SHARED, "slave": unix.MS_SLAVE, "private": unix.MS_PRIVATE, "unbindable": unix.MS_UNBINDABLE,
 }
 
-// notYet are words of the specification that skiff does not do: better an
-// error than a mount that is not what was asked for.
-var notYet = map[string]bool{"idmap": true, "ridmap": true, "tmpcopyup": true}
+// fileSystemFlags are the words that belong to no mount but to a file system,
+// whatever its type, and whether they ask for more than the default. The
+// kernel takes them by name: fsconfig(2), FSCONFIG_SET_FLAG.
+var fileSystemFlags = map[string]bool{
+	"sync": true, "dirsync": true, "lazytime": true, "mand": true,
+	"async": false, "nolazytime": false, "nomand": false,
+}
+
+// flagWords switch one thing each.
+var flagWords = map[string]func(*Options){
+	// "silent" and "loud" are about the kernel's log. With fsopen(2) messages
+	// come to the caller, who needs them for an error: there is nothing to mute.
+	"": nothing, "defaults": nothing, "silent": nothing, "loud": nothing,
+
+	"bind":       func(o *Options) { o.Bind = true },
+	"rbind":      func(o *Options) { o.Bind, o.Recursive = true, true },
+	"remount":    func(o *Options) { o.Remount = true },
+	"idmap":      func(o *Options) { o.IDMap, o.IDMapRecursive = true, false },
+	"ridmap":     func(o *Options) { o.IDMap, o.IDMapRecursive = true, true },
+	"tmpcopyup":  func(o *Options) { o.TmpCopyUp = true },
+	"iversion":   func(o *Options) { o.IVersion = true },
+	"noiversion": func(o *Options) { o.IVersion = false },
+}
+
+func nothing(*Options) {}
 
 // ParseOptions reads the words in order. A word that is not known is meant
-// for the file system, as the specification says.
+// for the file system, as the specification says. It fails on words that
+// exclude each other.
 func ParseOptions(words []string) (Options, error) {
 	var o Options
 	for _, w := range words {
-		if notYet[w] {
-			return o, fmt.Errorf("mount option %q is not supported", w)
-		}
 		o.word(w)
+	}
+	switch {
+	case o.TmpCopyUp && o.Bind:
+		return o, errors.New(`options "tmpcopyup" and "bind" exclude each other`)
+	case o.Remount && (o.TmpCopyUp || o.IDMap || o.IVersion):
+		return o, errors.New(`option "remount" with "tmpcopyup", "idmap" or "iversion": these are for new mounts only`)
 	}
 	return o, nil
 }
 
 // word applies one word.
 func (o *Options) word(w string) {
-	switch w {
-	case "", "defaults", "async", "loud", "silent", "nomand", "nolazytime", "noiversion":
-		return // what they ask for is what is there anyway
-	case "bind":
-		o.Bind = true
-		return
-	case "rbind":
-		o.Bind, o.Recursive = true, true
-		return
-	case "remount":
-		o.Remount = true
-		return
-	}
-	if change, ok := attributeWords[w]; ok {
+	rest, recursive := strings.CutPrefix(w, "r")
+	if apply, known := flagWords[w]; known {
+		apply(o)
+	} else if change, known := attributeWords[w]; known {
 		change(&o.Attributes)
-		return
-	}
-	if kind, ok := propagationWords[w]; ok {
-		o.Propagation, o.PropagationRecursive = kind, false
-		return
-	}
-	rest, ok := strings.CutPrefix(w, "r")
-	if change, known := attributeWords[rest]; ok && known {
+	} else if kind, known := propagationWords[w]; known {
+		o.Propagation = append(o.Propagation, Propagation{Kind: kind})
+	} else if change, known := attributeWords[rest]; known && recursive {
 		change(&o.RecursiveAttributes)
-		return
+	} else if kind, known := propagationWords[rest]; known && recursive {
+		o.Propagation = append(o.Propagation, Propagation{Kind: kind, Recursive: true})
+	} else {
+		o.Data = append(o.Data, w)
 	}
-	if kind, known := propagationWords[rest]; ok && known {
-		o.Propagation, o.PropagationRecursive = kind, true
-		return
+}
+
+// notForBind is the first word that a bind mount cannot do: it shows a file
+// system that is there already, and that others may use.
+func (o Options) notForBind() (word string, found bool) {
+	for _, w := range o.Data {
+		if more, known := fileSystemFlags[w]; more || !known {
+			return w, true
+		}
 	}
-	o.Data = append(o.Data, w)
+	if o.IVersion {
+		return "iversion", true
+	}
+	return "", false
+}
+
+// value is that of the last option "key=value" for the file system.
+func (o Options) value(key string) (value string, found bool) {
+	for _, w := range o.Data {
+		if v, ok := strings.CutPrefix(w, key+"="); ok {
+			value, found = v, true
+		}
+	}
+	return value, found
 }

@@ -27,6 +27,11 @@ func recursive(o mount.Options) mount.Options {
 	return mount.Options{RecursiveAttributes: o.Attributes}
 }
 
+// travel is a propagation.
+func travel(kind uint64, recursive bool) mount.Options {
+	return mount.Options{Propagation: []mount.Propagation{{Kind: kind, Recursive: recursive}}}
+}
+
 // data is a word for the file system.
 func data(word string) mount.Options { return mount.Options{Data: []string{word}} }
 
@@ -36,7 +41,7 @@ var words = []struct {
 	word string
 	want mount.Options
 }{
-	{"async", mount.Options{}},
+	{"async", data("async")},
 	{"atime", atime(unix.MOUNT_ATTR_RELATIME)},
 	{"bind", mount.Options{Bind: true}},
 	{"defaults", mount.Options{}},
@@ -44,7 +49,7 @@ var words = []struct {
 	{"diratime", unset(unix.MOUNT_ATTR_NODIRATIME)},
 	{"dirsync", data("dirsync")},
 	{"exec", unset(unix.MOUNT_ATTR_NOEXEC)},
-	{"iversion", data("iversion")},
+	{"iversion", mount.Options{IVersion: true}},
 	{"lazytime", data("lazytime")},
 	{"loud", mount.Options{}},
 	{"mand", data("mand")},
@@ -53,13 +58,13 @@ var words = []struct {
 	{"nodiratime", set(unix.MOUNT_ATTR_NODIRATIME)},
 	{"noexec", set(unix.MOUNT_ATTR_NOEXEC)},
 	{"noiversion", mount.Options{}},
-	{"nolazytime", mount.Options{}},
-	{"nomand", mount.Options{}},
+	{"nolazytime", data("nolazytime")},
+	{"nomand", data("nomand")},
 	{"norelatime", atime(unix.MOUNT_ATTR_STRICTATIME)},
 	{"nostrictatime", atime(unix.MOUNT_ATTR_RELATIME)},
 	{"nosuid", set(unix.MOUNT_ATTR_NOSUID)},
 	{"nosymfollow", set(unix.MOUNT_ATTR_NOSYMFOLLOW)},
-	{"private", mount.Options{Propagation: unix.MS_PRIVATE}},
+	{"private", travel(unix.MS_PRIVATE, false)},
 	{"ratime", recursive(atime(unix.MOUNT_ATTR_RELATIME))},
 	{"rbind", mount.Options{Bind: true, Recursive: true}},
 	{"rdev", recursive(unset(unix.MOUNT_ATTR_NODEV))},
@@ -76,25 +81,29 @@ var words = []struct {
 	{"rnosuid", recursive(set(unix.MOUNT_ATTR_NOSUID))},
 	{"rnosymfollow", recursive(set(unix.MOUNT_ATTR_NOSYMFOLLOW))},
 	{"ro", set(unix.MOUNT_ATTR_RDONLY)},
-	{"rprivate", mount.Options{Propagation: unix.MS_PRIVATE, PropagationRecursive: true}},
+	{"rprivate", travel(unix.MS_PRIVATE, true)},
 	{"rrelatime", recursive(atime(unix.MOUNT_ATTR_RELATIME))},
 	{"rro", recursive(set(unix.MOUNT_ATTR_RDONLY))},
 	{"rrw", recursive(unset(unix.MOUNT_ATTR_RDONLY))},
-	{"rshared", mount.Options{Propagation: unix.MS_SHARED, PropagationRecursive: true}},
-	{"rslave", mount.Options{Propagation: unix.MS_SLAVE, PropagationRecursive: true}},
+	{"rshared", travel(unix.MS_SHARED, true)},
+	{"rslave", travel(unix.MS_SLAVE, true)},
 	{"rstrictatime", recursive(atime(unix.MOUNT_ATTR_STRICTATIME))},
 	{"rsuid", recursive(unset(unix.MOUNT_ATTR_NOSUID))},
 	{"rsymfollow", recursive(unset(unix.MOUNT_ATTR_NOSYMFOLLOW))},
-	{"runbindable", mount.Options{Propagation: unix.MS_UNBINDABLE, PropagationRecursive: true}},
+	{"runbindable", travel(unix.MS_UNBINDABLE, true)},
 	{"rw", unset(unix.MOUNT_ATTR_RDONLY)},
-	{"shared", mount.Options{Propagation: unix.MS_SHARED}},
+	{"shared", travel(unix.MS_SHARED, false)},
 	{"silent", mount.Options{}},
-	{"slave", mount.Options{Propagation: unix.MS_SLAVE}},
+	{"slave", travel(unix.MS_SLAVE, false)},
 	{"strictatime", atime(unix.MOUNT_ATTR_STRICTATIME)},
 	{"suid", unset(unix.MOUNT_ATTR_NOSUID)},
 	{"symfollow", unset(unix.MOUNT_ATTR_NOSYMFOLLOW)},
 	{"sync", data("sync")},
-	{"unbindable", mount.Options{Propagation: unix.MS_UNBINDABLE}},
+	{"tmpcopyup", mount.Options{TmpCopyUp: true}},
+	{"unbindable", travel(unix.MS_UNBINDABLE, false)},
+
+	{"idmap", mount.Options{IDMap: true}},
+	{"ridmap", mount.Options{IDMap: true, IDMapRecursive: true}},
 
 	{"", mount.Options{}},
 	{"size=64k", data("size=64k")},
@@ -110,20 +119,20 @@ func TestEachWordOfTheSpecification(t *testing.T) {
 	}
 }
 
-func TestWordsThatAreNotDoneAreRefused(t *testing.T) {
-	for _, word := range []string{"idmap", "ridmap", "tmpcopyup"} {
-		_, err := mount.ParseOptions([]string{"ro", word})
-		if err == nil || !strings.Contains(err.Error(), `"`+word+`" is not supported`) {
-			t.Errorf("%s: error %v", word, err)
+func TestWordsThatExcludeEachOtherAreRefused(t *testing.T) {
+	for _, words := range []string{"bind tmpcopyup", "rbind tmpcopyup", "remount tmpcopyup", "remount idmap", "remount iversion"} {
+		_, err := mount.ParseOptions(strings.Fields(words))
+		if err == nil || !strings.Contains(err.Error(), strings.Fields(words)[1]) {
+			t.Errorf("%s: error %v", words, err)
 		}
 	}
 }
 
 func TestALaterWordBeatsAnEarlierOne(t *testing.T) {
-	got, err := mount.ParseOptions([]string{"ro", "noatime", "rprivate", "rw", "strictatime", "shared"})
+	got, err := mount.ParseOptions([]string{"ro", "noatime", "ridmap", "rw", "strictatime", "idmap", "iversion", "noiversion"})
 	want := mount.Options{
-		Attributes:  mount.Attributes{Set: unix.MOUNT_ATTR_STRICTATIME, Clear: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR__ATIME},
-		Propagation: unix.MS_SHARED,
+		Attributes: mount.Attributes{Set: unix.MOUNT_ATTR_STRICTATIME, Clear: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR__ATIME},
+		IDMap:      true,
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v, %v\nwant %+v", got, err, want)

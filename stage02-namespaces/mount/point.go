@@ -4,6 +4,7 @@ import (
 	"path"
 	"strings"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"skiff.example/stage01-chroot/plan"
@@ -16,15 +17,17 @@ import (
 // descriptor, and returns the register that holds it. Where there is nothing,
 // a directory is made, or an empty file for the mount of a file.
 //
-// Every name is looked up in the root (RESOLVE_IN_ROOT), as the container
+// name is dest, or where its links lead as far as the parent can see
+// (place): what a dangling link points to must be made there. Still,
+// every name is looked up in the root (RESOLVE_IN_ROOT), as the container
 // will see it: an absolute symbolic link of the image leads to a place in the
 // image. proc and sysfs are stricter, see resolveFor.
-func (r *Root) point(dest string, file bool, resolve uint64) plan.Register {
+func (r *Root) point(dest, name string, file bool, resolve uint64) plan.Register {
 	target, parent := r.plan.Register("target"), r.plan.Register("parent")
-	name := inRoot(dest)
 	open := plan.Openat2(r.fd, name, anything(resolve)).Into(target).
 		Doing("open mount point %q", dest).
-		Hint(unix.ELOOP, "the root file system has a symbolic link where a directory is needed")
+		Hint(unix.ELOOP, "the root file system has a symbolic link where a directory is needed, or links in a circle").
+		Hint(unix.EAGAIN, "somebody renames directories in the root file system, again and again")
 	r.plan.Add(open.Accept(unix.ENOENT))
 	if name == "." {
 		return target // the root itself is always there
@@ -45,6 +48,15 @@ func (r *Root) point(dest string, file bool, resolve uint64) plan.Register {
 	return target
 }
 
+// place is the name to open for a mount: where the links of the image lead, or
+// for a place to which none may lead the destination itself.
+func place(m specs.Mount, resolved string) string {
+	if resolveFor(m)&unix.RESOLVE_NO_SYMLINKS != 0 {
+		return inRoot(m.Destination)
+	}
+	return resolved
+}
+
 // makePlace makes an empty file or a directory.
 func makePlace(parent plan.FD, name string, file bool) plan.Step {
 	if file {
@@ -60,15 +72,4 @@ func inRoot(dest string) string {
 		return "."
 	}
 	return name
-}
-
-// resolveFor says how the place for a file system of this type is looked up.
-// A /proc that is a symbolic link would send writes meant for the kernel
-// somewhere else (CVE-2019-16884, CVE-2023-27561): for proc and sysfs no
-// symbolic link is followed.
-func resolveFor(fstype string) uint64 {
-	if fstype == "proc" || fstype == "sysfs" {
-		return unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_SYMLINKS
-	}
-	return unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS
 }

@@ -11,6 +11,8 @@
 package mount
 
 import (
+	"os"
+
 	"golang.org/x/sys/unix"
 
 	"skiff.example/stage01-chroot/plan"
@@ -26,22 +28,22 @@ type Root struct {
 	plan *plan.Plan
 	fd   plan.Register // the root directory, as a mount of its own
 	null plan.Register // the host's /dev/null, for masking files
-}
 
-// Detach adds the step that cuts the child's mounts loose from the host's:
-// without it, on a host with shared mounts, everything mounted from here on
-// would appear there too. propagation is MS_PRIVATE, or MS_SLAVE to let later
-// mounts of the host in: mount_namespaces(7).
-func Detach(p *plan.Plan, propagation uintptr) {
-	p.Section(chapter, "mounts of its own")
-	p.Add(plan.Mount("", "/", "", unix.MS_REC|propagation, ""))
+	view        *view       // what the parent can see of it
+	user        *idMap      // of the process's own user namespace, or nil
+	propagation Propagation // of the root in the end
+	later       []later     // what becomes read-only in the end
+	copies      int         // how many entries tmpcopyup has copied
+
+	files []*os.File                 // for the child, until Close
+	users map[string]plan.Descriptor // user namespaces among them, by their maps
 }
 
 // NewRoot adds the steps that make the directory at path, with all mounts
 // below it, a mount of its own: pivot_root(2) wants one, and the attributes
 // of this mount can then be changed without touching the host's.
 func NewRoot(p *plan.Plan, path string) *Root {
-	r := &Root{plan: p, fd: p.Register("root"), null: p.Register("null")}
+	r := &Root{plan: p, fd: p.Register("root"), null: p.Register("null"), view: newView(p, path)}
 	place := p.Register("place")
 	p.Section(chapter, "a root file system")
 	p.Add(
@@ -70,9 +72,11 @@ func (r *Root) ReadOnly() {
 }
 
 // Pivot adds the steps that make the root the process's root and drop the
-// host's. pivot_root(".", ".") puts the old root on top of the new one, so no
+// host's; the mounts that were promised to be read-only are made so before,
+// and the root's propagation is set after. pivot_root(".", ".") puts the old root on top of the new one, so no
 // directory is needed for it; unmounting "." then takes it away.
 func (r *Root) Pivot() {
+	r.readOnlyNow()
 	r.plan.Section(chapter, "leave the host's file system")
 	r.plan.Add(
 		plan.Fchdir(r.fd).Doing("change directory to the new root"),
@@ -80,6 +84,7 @@ func (r *Root) Pivot() {
 		plan.Umount2(".", unix.MNT_DETACH).Doing("unmount the host's file system"),
 		plan.Chdir("/"),
 	)
+	r.propagate()
 }
 
 // directory opens a directory only to stand in it or to look below it.

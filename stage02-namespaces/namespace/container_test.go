@@ -77,7 +77,13 @@ func start(t *testing.T, p *plan.Plan, o launch.Options) *launch.Process {
 // until the test ends.
 func holder(t *testing.T, kinds ...specs.LinuxNamespaceType) *launch.Process {
 	t.Helper()
-	set, never := newSet(t, namespaces(kinds...)), newGate(t)
+	return hold(t, newSet(t, namespaces(kinds...)))
+}
+
+// hold is holder for any set.
+func hold(t *testing.T, set *namespace.Set) *launch.Process {
+	t.Helper()
+	never := newGate(t)
 	ready, says, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -104,9 +110,16 @@ func holder(t *testing.T, kinds ...specs.LinuxNamespaceType) *launch.Process {
 	return process
 }
 
-// probe adds the steps of add to a plan that ends with our probe, runs it,
-// and returns what the probe saw. prepare is what the parent does meanwhile.
+// probe runs our probe in a container, see output.
 func probe(t *testing.T, o launch.Options, add func(p *plan.Plan), prepare func(*launch.Process), sections ...string) string {
+	t.Helper()
+	return output(t, o, add, prepare, append([]string{testkit.Probe(t)}, sections...)...)
+}
+
+// output adds the steps of add to a plan that ends with a program, runs it, and
+// returns what the program has printed. prepare is what the parent does
+// meanwhile.
+func output(t *testing.T, o launch.Options, add func(p *plan.Plan), prepare func(*launch.Process), argv ...string) string {
 	t.Helper()
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -116,7 +129,7 @@ func probe(t *testing.T, o launch.Options, add func(p *plan.Plan), prepare func(
 	p := &plan.Plan{}
 	p.Add(plan.Dup3(plan.Descriptor{Number: int(w.Fd()), Name: "output"}, 1))
 	add(p)
-	p.Add(plan.CloseOnExec(3), plan.SetSignalMask(0), plan.Execve(testkit.Probe(t), append([]string{"probe"}, sections...), nil))
+	p.Add(plan.CloseOnExec(3), plan.SetSignalMask(0), plan.Execve(argv[0], argv, nil))
 	process := start(t, p, o)
 	if err := w.Close(); err != nil {
 		t.Fatal(err)

@@ -14,7 +14,10 @@ import (
 	"skiff.example/stage02-namespaces/namespace"
 )
 
-const userFlag = unix.CLONE_NEWUSER
+const (
+	userFlag = unix.CLONE_NEWUSER
+	timeFlag = unix.CLONE_NEWTIME
+)
 
 // What `exec` into a running container does: one setns(2) with a pidfd joins
 // several namespaces at once, and a nested clone enters the pid namespace.

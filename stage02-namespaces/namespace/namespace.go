@@ -5,6 +5,7 @@
 package namespace
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -71,6 +72,28 @@ func nameOf(flag int) specs.LinuxNamespaceType {
 		}
 	}
 	return "unknown"
+}
+
+// inherited tells whether f is the namespace of this kind in which a child of
+// the calling thread is born. For pid and time that is not always the thread's
+// own one: unshare(2) and setns(2) change it for children only.
+func (k Kind) inherited(f *os.File) (bool, error) {
+	name := k.File
+	if k.Flag == unix.CLONE_NEWPID || k.Flag == unix.CLONE_NEWTIME {
+		name += "_for_children"
+	}
+	theirs, err := f.Stat()
+	if err != nil {
+		return false, fmt.Errorf("look at %s namespace: %w", k.Type, err)
+	}
+	ours, err := os.Stat("/proc/thread-self/ns/" + name)
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil // a new pid namespace that no process has entered yet
+	}
+	if err != nil {
+		return false, fmt.Errorf("look at our own %s namespace: %w", k.Type, err)
+	}
+	return os.SameFile(theirs, ours), nil
 }
 
 // Of returns the identity of each namespace of a process, as the links below

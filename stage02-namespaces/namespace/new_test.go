@@ -5,8 +5,8 @@ import (
 	"testing"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
-	"skiff.example/stage01-chroot/hint"
 	"skiff.example/stage01-chroot/plan"
 	"skiff.example/stage01-chroot/testkit"
 	"skiff.example/stage02-namespaces/launch"
@@ -49,14 +49,27 @@ func TestNewPidAndTimeNamespacesGoTogether(t *testing.T) {
 	}
 }
 
-func TestMapsThatTheKernelRefusesAreAnError(t *testing.T) {
+// The process joins before it is in its user namespace, where it could not any
+// more, and has its maps written after: Start returns when there is one.
+func TestANewUserNamespaceBesideJoinedOnes(t *testing.T) {
 	testkit.HostUnchanged(t)
-	other, wrong := holder(t, specs.PIDNamespace), []specs.LinuxIDMapping{{ContainerID: 0, HostID: 1, Size: 0}}
-	err := namespace.WriteMaps(other.Pid, wrong, ids) // also: it is in no user namespace of its own
-	if err == nil || hint.Of(err) == "" {
-		t.Errorf("error %v, hint %q", err, hint.Of(err))
-	}
-	if err := namespace.WriteMaps(other.Pid, ids, nil); err == nil {
-		t.Error("a missing map is no error")
+	other := holder(t, specs.NetworkNamespace)
+	for range 20 { // the maps must not come too early
+		set, gate := newSet(t, namespaces(specs.UserNamespace, specs.UTSNamespace)), newGate(t)
+		join(t, set, other.Pidfd(), unix.CLONE_NEWNET)
+		seen := probe(t, launch.Options{Namespaces: set.Born()}, func(p *plan.Plan) {
+			set.Steps(p)
+			p.Add(gate.Steps()...)
+			p.Add(plan.Setgroups(), plan.Setresgid(0), plan.Setresuid(0), plan.Sethostname("mine"))
+		}, func(process *launch.Process) {
+			if err := namespace.WriteMaps(process.Pid, ids, ids); err != nil {
+				t.Fatal(err)
+			}
+			if err := gate.Open(); err != nil {
+				t.Fatal(err)
+			}
+		}, "ids", "hostname", "namespaces")
+		net := of(t, other.Pid)[specs.NetworkNamespace]
+		contains(t, seen, "uid 0 0 0", "uid_map 0 100000 65536", "hostname mine", "namespace net "+net)
 	}
 }

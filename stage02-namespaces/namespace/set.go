@@ -8,32 +8,38 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
-	"skiff.example/stage01-chroot/plan"
+	"skiff.example/stage01-chroot/hint"
 )
 
-// The namespaces of one process: which are new and which are joined, and in which
-// order, by clone3(2), unshare(2) and setns(2).
-
-// chapter is the chapter of workshop.md that explains these steps.
-const chapter = 2
+// Which namespaces a process shall have: linux.namespaces of runtime-spec
+// config-linux.md. How it gets into them is in order.go.
 
 // A Set says which namespaces a process shall have: those that are new, those
-// that are joined, and for all other kinds the ones that it was born with.
+// that are joined, and for all other kinds the ones that it inherits.
 type Set struct {
-	fresh  int      // CLONE_NEW* of the new ones
-	joined []joined // in the order of Kinds
+	fresh   int       // CLONE_NEW* of the new ones
+	joined  []*joined // in the order in which they are entered, see arrange
+	offsets string    // what timens_offsets gets, or ""
 }
 
-// joined is an open namespace.
+// joined is what one setns(2) enters.
 type joined struct {
-	kind Kind
-	file *os.File
+	flags int      // CLONE_NEW* of what it enters
+	file  *os.File // a namespace, or a pidfd
+	name  string   // what a plan calls the descriptor
+	doing string   // what an error says
+	parts []*os.File
 }
 
 // NewSet reads the namespaces of a container's configuration: one with a
 // path is joined, one without is new. A kind that is named twice, or a path
 // to a namespace of another kind, is an error. Close gives the opened files
 // back.
+//
+// A path to the namespace that the process would inherit is as good as not
+// named: there is nothing to enter, and Has says no. The kernel would refuse
+// it for a user namespace (EINVAL), and for the others ask for rights that an
+// ordinary user does not have.
 func NewSet(namespaces []specs.LinuxNamespace) (*Set, error) {
 	s := &Set{}
 	wanted := map[specs.LinuxNamespaceType]specs.LinuxNamespace{}
@@ -53,14 +59,33 @@ func NewSet(namespaces []specs.LinuxNamespace) (*Set, error) {
 		case n.Path == "":
 			s.fresh |= k.Flag
 		default:
-			f, err := k.Open(n.Path)
-			if err != nil {
+			if err := s.joinPath(k, n.Path); err != nil {
 				return nil, errors.Join(err, s.Close())
 			}
-			s.joined = append(s.joined, joined{k, f})
 		}
 	}
+	if err := s.arrange(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
 	return s, nil
+}
+
+// joinPath opens the namespace at path, unless it is inherited anyway.
+func (s *Set) joinPath(k Kind, path string) error {
+	f, err := k.Open(path)
+	if err != nil {
+		return err
+	}
+	inherited, err := k.inherited(f)
+	if err != nil || inherited {
+		return errors.Join(err, f.Close())
+	}
+	s.joined = append(s.joined, &joined{
+		flags: k.Flag, file: f, name: fmt.Sprintf("%s_namespace", k.Type),
+		doing: fmt.Sprintf("join %s namespace %q", k.Type, path),
+		parts: []*os.File{f},
+	})
+	return nil
 }
 
 // Has tells whether the process gets another namespace of the kinds in flags
@@ -73,69 +98,41 @@ func (s *Set) New(flags int) bool { return s.fresh&flags != 0 }
 // joins tells whether one of the kinds in flags is joined.
 func (s *Set) joins(flags int) bool {
 	for _, j := range s.joined {
-		if j.kind.Flag&flags != 0 {
+		if j.flags&flags != 0 {
 			return true
 		}
 	}
 	return false
 }
 
-// late are the kinds that are made only after the parent has put the process
-// into its cgroup: the cgroup that a process is in when it makes a cgroup
-// namespace becomes the root of what that namespace shows:
-// cgroup_namespaces(7).
-const late = unix.CLONE_NEWCGROUP
-
-// Born returns the namespaces that the process is born with: the flags for
-// launch.Options. Where a user namespace is joined there are none, because it
-// must be entered before the others are made, so that it owns them.
-func (s *Set) Born() uintptr {
-	if s.joins(unix.CLONE_NEWUSER) {
-		return 0
-	}
-	born := s.fresh &^ (late | unix.CLONE_NEWTIME)
-	if s.Has(unix.CLONE_NEWTIME) {
-		// Steps clones once more, and it is the second process that must be
-		// number 1. Besides, a number 1 may not clone a sibling (EINVAL).
-		born &^= unix.CLONE_NEWPID
-	}
-	return uintptr(born)
-}
-
-// Steps adds the steps that enter the namespaces that the process was not
-// born with, save the late ones.
-func (s *Set) Steps(p *plan.Plan) {
-	p.Section(chapter, "namespaces")
-	for _, j := range s.joined {
-		name := fmt.Sprintf("%s_namespace", j.kind.Type)
-		p.Add(plan.Setns(plan.Descriptor{Number: int(j.file.Fd()), Name: name}, j.kind.Flag).
-			Doing("join %s namespace %q", j.kind.Type, j.file.Name()))
-	}
-	rest := s.fresh &^ late &^ int(s.Born())
-	if rest != 0 {
-		p.Add(plan.Unshare(rest))
-	}
-	// A process never changes its own pid or time namespace.
-	const forChildren = unix.CLONE_NEWPID | unix.CLONE_NEWTIME
-	if s.joins(forChildren) || rest&forChildren != 0 {
-		p.Add(plan.CloneSibling())
-	}
-}
-
-// LateSteps adds the step for a new cgroup namespace, for when the process is
-// in its cgroup.
-func (s *Set) LateSteps(p *plan.Plan) {
-	if s.fresh&late != 0 {
-		p.Section(chapter, "a cgroup namespace")
-		p.Add(plan.Unshare(s.fresh & late))
-	}
-}
-
-// Close closes the namespace files that NewSet has opened.
+// Close closes the namespace files that the set has opened.
 func (s *Set) Close() error {
 	var errs []error
 	for _, j := range s.joined {
-		errs = append(errs, j.file.Close())
+		for _, f := range j.parts {
+			errs = append(errs, f.Close())
+		}
 	}
+	s.joined = nil
 	return errors.Join(errs...)
 }
+
+// errNoProcess says that a process has gone whose namespaces were wanted.
+func errNoProcess(err error) error {
+	return hint.Add(err, "the process may have ended; its namespaces live on only where others share them, or a file keeps them")
+}
+
+// kindsOf are the kinds in flags, in the order of Kinds.
+func kindsOf(flags int) []Kind {
+	var all []Kind
+	for _, k := range Kinds {
+		if k.Flag&flags != 0 {
+			all = append(all, k)
+		}
+	}
+	return all
+}
+
+// everything are the flags of all kinds.
+const everything = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET |
+	unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWTIME

@@ -40,8 +40,12 @@ func TestAConfigurationThatCannotBeMetIsRefused(t *testing.T) {
 }
 
 func TestASetKnowsWhatIsNewAndWhatIsJoined(t *testing.T) {
+	testkit.HostUnchanged(t)
+	other := holder(t, specs.NetworkNamespace)
 	set := newSet(t, []specs.LinuxNamespace{
-		{Type: specs.PIDNamespace}, {Type: specs.CgroupNamespace}, {Type: specs.NetworkNamespace, Path: "/proc/self/ns/net"},
+		{Type: specs.PIDNamespace},
+		{Type: specs.CgroupNamespace},
+		{Type: specs.NetworkNamespace, Path: fmt.Sprintf("/proc/%d/ns/net", other.Pid)},
 	})
 	if !set.New(unix.CLONE_NEWPID) || set.New(unix.CLONE_NEWNET) || set.New(unix.CLONE_NEWUTS) {
 		t.Error("New is wrong")

@@ -1,0 +1,168 @@
+package container
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"skiff.example/stage01-chroot/plan"
+	"skiff.example/stage02-namespaces/execvp"
+	"skiff.example/stage02-namespaces/launch"
+	"skiff.example/stage02-namespaces/mount"
+	"skiff.example/stage02-namespaces/pid1"
+)
+
+// The plan: what the first process of a container does to itself, in its new
+// namespaces, before it becomes the program.
+
+// Plan is the plan as Run carries it out, to be printed.
+func (c *Container) Plan() (p *plan.Plan, err error) {
+	var gate *launch.Gate
+	if c.waits() {
+		if gate, err = launch.NewGate(); err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, gate.Close()) }() // nobody waits there
+	}
+	p, done, err := c.plan(gate)
+	if err != nil {
+		return nil, err
+	}
+	return p, done()
+}
+
+// plan is the plan of a process that waits at gate, unless that is nil. done
+// closes the files that the plan refers to.
+func (c *Container) plan(gate *launch.Gate) (p *plan.Plan, done func() error, err error) {
+	p, done = &plan.Plan{}, func() error { return nil }
+	if c.Namespaces.Has(unix.CLONE_NEWPID) && !c.Namespaces.New(unix.CLONE_NEWPID) {
+		p.Section(chapter, "who is in there must not look into this process") // CVE-2016-9962
+		p.Add(plan.NotDumpable())
+	}
+	c.Namespaces.Steps(p)
+	if gate != nil {
+		p.Section(chapter, "wait until the parent has written the id maps")
+		if c.Prepare.Do != nil {
+			p.Section(c.Prepare.Chapter, c.Prepare.Title)
+		}
+		p.Add(gate.Steps()...)
+	}
+	c.Namespaces.LateSteps(p)
+	c.identity(p)
+	p.Section(chapter, "no container without its parent")
+	p.Add(plan.ParentDeathSignal(unix.SIGKILL)) // a change of ids would undo it: prctl(2)
+	if c.Namespaces.New(unix.CLONE_NEWNET) {
+		p.Section(chapter, "a network of its own")
+		p.Add(plan.LoopbackUp(p)...)
+	}
+	if c.Hostname != "" && c.Namespaces.New(unix.CLONE_NEWUTS) {
+		p.Section(chapter, "a name of its own")
+		p.Add(plan.Sethostname(c.Hostname).Hint(unix.EINVAL, "a host name has at most 64 bytes"))
+	}
+	if c.Namespaces.New(unix.CLONE_NEWNS) {
+		mount.Detach(p, unix.MS_PRIVATE)
+	}
+	if c.Root != "" {
+		if done, err = c.fileSystem(p); err != nil {
+			return nil, nil, err
+		}
+	}
+	c.program(p)
+	return p, done, nil
+}
+
+// identity adds the steps by which the process becomes who it is to be: root, with
+// none of the groups of whoever has called us (CVE-2022-2989).
+func (c *Container) identity(p *plan.Plan) {
+	own := c.Namespaces.Has(unix.CLONE_NEWUSER)
+	if own || c.Root != "" {
+		p.Section(chapter, "root, and in no other group")
+	}
+	if c.Root != "" {
+		leave := plan.Setgroups()
+		if own { // there it may be denied, for good reasons: user_namespaces(7)
+			leave = leave.Accept(unix.EPERM)
+		}
+		p.Add(leave)
+	}
+	if own {
+		p.Add(plan.Setresgid(0), plan.Setresuid(0))
+	}
+}
+
+// fileSystem adds the steps that build the container's tree of mounts on its
+// root, and leave the host's.
+func (c *Container) fileSystem(p *plan.Plan) (done func() error, err error) {
+	if len(c.Layers) > 0 {
+		p.Section(4, "stack the layers")
+		p.Add(c.Layers...)
+	}
+	r := mount.NewRoot(p, c.Root)
+	if c.Namespaces.Has(unix.CLONE_NEWUSER) {
+		r.OwnUserNamespace(c.Maps.UIDs, c.Maps.GIDs)
+	}
+	p.Section(chapter, "files get the mode that they ask for")
+	p.Add(plan.Umask(0))
+	for _, m := range append(Mounts(), c.Mounts...) {
+		if err := r.Mount(m); err != nil {
+			return nil, errors.Join(err, r.Close())
+		}
+	}
+	if err := r.Devices(mount.DefaultDevices()); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	if c.Init {
+		if err := showInit(r); err != nil {
+			return nil, errors.Join(err, r.Close())
+		}
+	}
+	r.ReadOnlyPath("/proc/sys")           // the kernel's settings are the host's
+	r.ReadOnlyPath("/proc/sysrq-trigger") // which reboots the host
+	r.Mask("/proc/kcore")                 // the memory of the kernel
+	r.Pivot()
+	p.Section(chapter, "the usual file mode mask")
+	p.Add(plan.Umask(0o022))
+	return r.Close, nil
+}
+
+// program adds the steps that become the program.
+func (c *Container) program(p *plan.Plan) {
+	if c.Process != nil {
+		c.Process(p)
+	}
+	p.Section(chapter, "the program")
+	p.Add(
+		plan.CloseOnExec(3), // all but standard input, output and error
+		plan.SetSignalMask(0),
+	)
+	switch {
+	case c.Init:
+		p.Add(plan.Execve(initPath, append([]string{pid1.Name}, c.Argv...), c.Env))
+	case c.Path != "":
+		p.Add(plan.Execve(c.Path, c.Argv, c.Env))
+	default:
+		p.Add(execvp.Steps(c.Argv, c.Env)...)
+	}
+}
+
+// initPath is where a container with a small process 1 has that.
+const initPath = "/dev/init"
+
+// showInit shows this very program in the container, where it is called by
+// another name: see package pid1. It is read-only there, so that whoever opens
+// /proc/1/exe cannot write to the host's file (CVE-2019-5736).
+//
+// By its path: what /proc/self/exe leads to is a mount of the host's namespace,
+// which cannot be shown in another one.
+func showInit(r *mount.Root) error {
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find this program, to be process 1: %w", err)
+	}
+	return r.Mount(specs.Mount{
+		Destination: initPath, Type: "bind", Source: self, Options: []string{"bind", "ro", "nosuid", "nodev"},
+	})
+}

@@ -1,0 +1,176 @@
+package mount
+
+import (
+	"errors"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"skiff.example/stage01-chroot/plan"
+)
+
+// What the parent can see of the root before the plan runs: the mode of a mount
+// point, a device that is there already, where a symbolic link leads. It looks
+// with openat2(2), as the child will; see path_resolution(7).
+//
+// What is seen may change until the plan runs. So nothing here keeps a mount
+// inside the root (the child's own openat2 does); it is for better errors, and
+// for what a step cannot find out.
+
+// A view is the root with the mounts of the plan so far.
+type view struct {
+	path   string  // the root on the host
+	hidden bool    // the plan mounts the root itself first: nothing is known
+	covers []cover // later ones hide earlier ones
+}
+
+// A cover is a mount of the plan.
+type cover struct {
+	place  string // below the root, see view.resolve
+	tree   string // what is mounted, as the host sees it; "" is an empty file system
+	hidden bool   // a file system with files that the parent cannot know: proc
+}
+
+// newView is the root at path. When the plan has mounted something already,
+// other than Detach (the one mount(2) that mounts nothing), then the child
+// will find at path what the parent does not: the layers of chapter 4.
+func newView(p *plan.Plan, path string) *view {
+	calls := 0
+	for _, s := range p.Steps() {
+		if s.Call() == "mount" || s.Call() == "move_mount" {
+			calls++
+		}
+	}
+	return &view{path: path, hidden: calls > 1}
+}
+
+// errHidden says that the parent cannot know.
+var errHidden = errors.New("not to be seen before the plan runs")
+
+// at is the tree on the host in which name is found, and the name there.
+func (v *view) at(name string) (tree, below string, err error) {
+	for _, c := range slices.Backward(v.covers) {
+		below, inside := c.below(name)
+		switch {
+		case !inside:
+			continue
+		case c.hidden:
+			return "", "", errHidden
+		case c.tree == "" && below != ".":
+			return "", "", unix.ENOENT
+		}
+		return c.tree, below, nil
+	}
+	if v.hidden {
+		return "", "", errHidden
+	}
+	return v.path, name, nil
+}
+
+// below is the rest of name inside the mount, "." for its top.
+func (c cover) below(name string) (rest string, inside bool) {
+	if c.place == name {
+		return ".", true
+	}
+	return strings.CutPrefix(name, c.place+"/")
+}
+
+// open opens name, which resolve has freed of links, with the flags of
+// open(2). The last component is not followed if it is a link after all.
+func (v *view) open(name string, flags int) (*os.File, error) {
+	tree, below, err := v.at(name)
+	if err != nil {
+		return nil, err
+	}
+	if tree == "" {
+		return nil, errHidden // the top of a new file system
+	}
+	top, err := unix.Open(tree, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	if below == "." && flags == unix.O_PATH {
+		return os.NewFile(uintptr(top), name), nil
+	}
+	defer unix.Close(top)
+	how := unix.OpenHow{
+		Flags:   uint64(flags) | unix.O_NOFOLLOW | unix.O_CLOEXEC,
+		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
+	}
+	fd, err := unix.Openat2(top, below, &how)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+// maxLinks is the kernel's own limit of links in one walk: path_resolution(7).
+const maxLinks = 40
+
+// resolve follows the links in dest as the child will, through all mounts of
+// the plan so far, and returns a name below the root that has none. Where
+// nothing is, or nothing can be seen, the rest of dest is taken as it is.
+func (v *view) resolve(dest string) (string, error) {
+	var at []string
+	ahead := strings.Split(dest, "/")
+	for links := 0; len(ahead) > 0; {
+		next := ahead[0]
+		ahead = ahead[1:]
+		switch next {
+		case "", ".":
+			continue
+		case "..":
+			at = at[:max(len(at)-1, 0)]
+			continue
+		}
+		target := v.link(path.Join(append(slices.Clone(at), next)...))
+		if target == "" {
+			at = append(at, next)
+			continue
+		}
+		if links++; links > maxLinks {
+			return "", unix.ELOOP
+		}
+		if strings.HasPrefix(target, "/") {
+			at = nil
+		}
+		ahead = append(strings.Split(target, "/"), ahead...)
+	}
+	return path.Join(append([]string{"."}, at...)...), nil
+}
+
+// link is the text of the symbolic link name, or "" if it is none, or none
+// that can be seen.
+func (v *view) link(name string) string {
+	file, err := v.open(name, unix.O_PATH)
+	if err != nil {
+		return ""
+	}
+	defer file.Close()
+	text := make([]byte, unix.PathMax)
+	n, err := unix.Readlinkat(int(file.Fd()), "", text) // fails for what is not a link
+	if err != nil {
+		return ""
+	}
+	return string(text[:n])
+}
+
+// mounted notes a mount of the plan.
+func (v *view) mounted(c cover) { v.covers = append(v.covers, c) }
+
+// mode is the permissions of a directory, if there is one to be seen.
+func (v *view) mode(name string) (permissions uint32, ok bool) {
+	file, err := v.open(name, unix.O_PATH)
+	if err != nil {
+		return 0, false
+	}
+	defer file.Close()
+	var s unix.Stat_t
+	if err := unix.Fstat(int(file.Fd()), &s); err != nil || s.Mode&unix.S_IFMT != unix.S_IFDIR {
+		return 0, false
+	}
+	return s.Mode &^ unix.S_IFMT, true
+}
