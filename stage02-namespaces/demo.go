@@ -11,6 +11,7 @@ import (
 	"skiff.example/stage01-chroot/escape"
 	"skiff.example/stage01-chroot/narrate"
 	"skiff.example/stage01-chroot/rootfs"
+	"skiff.example/stage02-namespaces/pid1"
 )
 
 // The demonstration of chapter 2: what a root alone leaves in reach, each kind of
@@ -141,7 +142,7 @@ $one as the number that number 1 has there:`))
 	s.orphan("stage02 run root sh -c '(sleep 0.1 &); exec sleep 60'", "sleep", "Z")
 	s.Say("With --init a small program is number 1. It waits for orphans, passes signals on, and\nends with the program's status:")
 	s.Do("stage02 run --init root ps -e -o comm=")
-	s.orphan("stage02 run --init root sh -c '(sleep 0.1 &); exec sleep 60'", "init", "S")
+	s.orphan("stage02 run --init root sh -c '(sleep 0.1 &); exec sleep 60'", pid1.Name, "S")
 	s.Refused("stage02 run --init root sh -c 'exit 42'")
 }
 

@@ -2,6 +2,7 @@ package container
 
 import (
 	"os"
+	"reflect"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
@@ -21,15 +22,39 @@ func (c *Container) chooseCgroup() error {
 	path := c.config.Spec.Linux.CgroupsPath
 	if path == "" {
 		path = "/skiff-" + c.config.ID
+		if c.withoutCgroup() {
+			hierarchies = &cgroup.Hierarchies{}
+		}
 	}
 	c.cgroup, err = hierarchies.New(path)
 	return err
+}
+
+// withoutCgroup tells whether the container stays in the cgroup of its parent: an
+// ordinary user may make others only where they were delegated to him (cgroups(7)),
+// and has asked for none. A limit that was asked for is never left out.
+func (c *Container) withoutCgroup() bool {
+	return os.Geteuid() != 0 && c.config.Spec.Linux.CgroupsPath == "" && !limits(c.config.Spec.Linux.Resources)
+}
+
+// limits tells whether r asks for anything beside rules for devices, which the
+// user namespace of an ordinary user sees to: he cannot make any.
+func limits(r *specs.LinuxResources) bool {
+	if r == nil {
+		return false
+	}
+	rest := *r
+	rest.Devices = nil
+	return !reflect.DeepEqual(rest, specs.LinuxResources{})
 }
 
 // makeCgroup makes the container's cgroup and sets its limits. born is the
 // directory in which the process is to be born, nil without cgroup v2; its
 // plan takes it into the groups of v1.
 func (c *Container) makeCgroup() (born *os.File, err error) {
+	if len(c.cgroup.Paths()) == 0 {
+		return nil, nil
+	}
 	if err := c.cgroup.Create(c.journal); err != nil {
 		return nil, err
 	}

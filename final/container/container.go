@@ -127,6 +127,9 @@ func (c *Container) launch(stack *overlay.Stack, begin func(*Container) (beginni
 		return err
 	}
 	defer set.Close()
+	if err := set.SetTimeOffsets(c.config.Spec.Linux.TimeOffsets); err != nil {
+		return fmt.Errorf("linux.timeOffsets: %w", err)
+	}
 	gate, err := launch.NewGate()
 	if err != nil {
 		return err

@@ -17,6 +17,7 @@ import (
 	"skiff.example/final/oci"
 	"skiff.example/stage01-chroot/plan"
 	"skiff.example/stage02-namespaces/launch"
+	"skiff.example/stage02-namespaces/pid1"
 	"skiff.example/stage03-cgroups/journal"
 	"skiff.example/stage04-overlay/overlay"
 	"skiff.example/stage05-images/image"
@@ -38,6 +39,7 @@ type Options struct {
 	User     string
 	ReadOnly bool // no writes to the root
 	Terminal bool
+	Init     bool // a small process 1 that starts the program
 	Volumes  []Volume
 
 	Memory  int64   // bytes
@@ -161,6 +163,14 @@ func configure(img *image.Image, o Options) (*specs.Spec, error) {
 	}
 	for _, v := range o.Volumes {
 		spec.Mounts = append(spec.Mounts, v.mount())
+	}
+	if o.Init {
+		small, err := pid1.Mount()
+		if err != nil {
+			return nil, err
+		}
+		spec.Mounts = append(spec.Mounts, small)
+		spec.Process.Args = append([]string{pid1.Path}, spec.Process.Args...)
 	}
 	return spec, setLimits(spec, o)
 }

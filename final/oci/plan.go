@@ -2,6 +2,7 @@ package oci
 
 import (
 	"fmt"
+	"os"
 	"slices"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -219,7 +220,11 @@ func (c *Container) process(p *plan.Plan) (warnings []string, err error) {
 	}
 	p.Section(chapter, "files get the mode that the configuration says")
 	p.Add(plan.Umask(umaskOf(s.Process.User)))
-	warnings, err = security.Steps(p, s.Process)
+	denied, err := c.setgroupsDenied()
+	if err != nil {
+		return nil, err
+	}
+	warnings, err = security.Steps(p, s.Process, denied)
 	if err != nil {
 		return nil, err
 	}
@@ -227,6 +232,15 @@ func (c *Container) process(p *plan.Plan) (warnings []string, err error) {
 	p.Add(plan.CloseOnExec(3+c.KeepDescriptors), plan.SetSignalMask(0))
 	p.Add(program...)
 	return warnings, nil
+}
+
+// setgroupsDenied tells whether the process may not choose its groups: in a user
+// namespace that an ordinary user has made, or in one where we may not ourselves.
+func (c *Container) setgroupsDenied() (bool, error) {
+	if c.Namespaces.New(unix.CLONE_NEWUSER) {
+		return namespace.Maps{UIDs: c.Spec.Linux.UIDMappings, GIDs: c.Spec.Linux.GIDMappings}.DeniesSetgroups()
+	}
+	return namespace.SetgroupsDenied(os.Getpid())
 }
 
 // changeDirectory opens the working directory below the root and steps into

@@ -96,7 +96,6 @@ func unsupported(s *specs.Spec) error {
 		{"linux.intelRdt", l.IntelRdt != nil},
 		{"linux.mountLabel", l.MountLabel != ""},
 		{"linux.personality", l.Personality != nil},
-		{"linux.timeOffsets", len(l.TimeOffsets) > 0},
 		{"linux.netDevices", len(l.NetDevices) > 0},
 		{"linux.memoryPolicy", l.MemoryPolicy != nil},
 		{"process.apparmorProfile", p.ApparmorProfile != ""},

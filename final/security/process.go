@@ -8,6 +8,7 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"skiff.example/stage01-chroot/hint"
 	"skiff.example/stage01-chroot/plan"
 )
 
@@ -18,7 +19,15 @@ import (
 // configuration does not give it, and make it the user that it says. They
 // come last in the plan, right before the program, because what comes before
 // needs the rights. The warnings say what the container does not get.
-func Steps(p *plan.Plan, process *specs.Process) (warnings []string, err error) {
+//
+// With setgroupsDenied, because the process is in a user namespace where it is,
+// it keeps the groups that it has, and may ask for no others:
+// user_namespaces(7), "Interaction with system calls that change UIDs or GIDs".
+func Steps(p *plan.Plan, process *specs.Process, setgroupsDenied bool) (warnings []string, err error) {
+	if setgroupsDenied && len(process.User.AdditionalGids) > 0 {
+		return nil, hint.Add(fmt.Errorf("process.user.additionalGids %v: setgroups is denied in the container's user namespace", process.User.AdditionalGids),
+			"leave them out, or map a range of ids: newgidmap(1), subgid(5)")
+	}
 	last, err := lastCapability()
 	if err != nil {
 		return nil, err
@@ -34,18 +43,15 @@ func Steps(p *plan.Plan, process *specs.Process) (warnings []string, err error) 
 		// gives is kept across it, and set exactly afterwards.
 		p.Add(plan.KeepCapabilities())
 	}
-	become(p, process.User)
+	if !setgroupsDenied { // first, because a user other than 0 may not change them
+		p.Add(plan.Setgroups(process.User.AdditionalGids...))
+	}
+	p.Add(plan.Setresgid(int(process.User.GID)), plan.Setresuid(int(process.User.UID)))
 	setCapabilities(p, sets)
 	if process.NoNewPrivileges {
 		p.Add(plan.NoNewPrivileges())
 	}
 	return warnings, nil
-}
-
-// become adds the steps that make the process this user: the groups first,
-// because a user other than 0 may not change them.
-func become(p *plan.Plan, u specs.User) {
-	p.Add(plan.Setgroups(u.AdditionalGids...), plan.Setresgid(int(u.GID)), plan.Setresuid(int(u.UID)))
 }
 
 // lastCapability is the number of the kernel's last capability.

@@ -111,7 +111,8 @@ func Fchmodat(dir FD, path string, mode uint32) Step {
 func Utimensat(dir FD, path string, accessed, modified unix.Timespec) Step {
 	show := func() string { return "[" + timeText(accessed) + ", " + timeText(modified) + "]" }
 	return call("utimensat", unix.SYS_UTIMENSAT, []Arg{
-		dir, stringArg(path), structArg[[2]unix.Timespec]{show, [2]unix.Timespec{accessed, modified}},
+		dir, stringArg(path),
+		structArg[[2]unix.Timespec]{show, [2]unix.Timespec{accessed, modified}},
 		flagsArg{atFlags, unix.AT_SYMLINK_NOFOLLOW},
 	}, "change times of %q", path)
 }

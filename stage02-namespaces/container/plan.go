@@ -2,10 +2,7 @@ package container
 
 import (
 	"errors"
-	"fmt"
-	"os"
 
-	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"skiff.example/stage01-chroot/plan"
@@ -115,7 +112,11 @@ func (c *Container) fileSystem(p *plan.Plan) (done func() error, err error) {
 		return nil, errors.Join(err, r.Close())
 	}
 	if c.Init {
-		if err := showInit(r); err != nil {
+		small, err := pid1.Mount()
+		if err == nil {
+			err = r.Mount(small)
+		}
+		if err != nil {
 			return nil, errors.Join(err, r.Close())
 		}
 	}
@@ -140,29 +141,10 @@ func (c *Container) program(p *plan.Plan) {
 	)
 	switch {
 	case c.Init:
-		p.Add(plan.Execve(initPath, append([]string{pid1.Name}, c.Argv...), c.Env))
+		p.Add(plan.Execve(pid1.Path, append([]string{pid1.Path}, c.Argv...), c.Env))
 	case c.Path != "":
 		p.Add(plan.Execve(c.Path, c.Argv, c.Env))
 	default:
 		p.Add(execvp.Steps(c.Argv, c.Env)...)
 	}
-}
-
-// initPath is where a container with a small process 1 has that.
-const initPath = "/dev/init"
-
-// showInit shows this very program in the container, where it is called by
-// another name: see package pid1. It is read-only there, so that whoever opens
-// /proc/1/exe cannot write to the host's file (CVE-2019-5736).
-//
-// By its path: what /proc/self/exe leads to is a mount of the host's namespace,
-// which cannot be shown in another one.
-func showInit(r *mount.Root) error {
-	self, err := os.Executable()
-	if err != nil {
-		return fmt.Errorf("find this program, to be process 1: %w", err)
-	}
-	return r.Mount(specs.Mount{
-		Destination: initPath, Type: "bind", Source: self, Options: []string{"bind", "ro", "nosuid", "nodev"},
-	})
 }

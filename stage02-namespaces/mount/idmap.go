@@ -106,8 +106,9 @@ func (r *Root) handOver(m specs.Mount, flags uint, ids *idMap) (plan.FD, error) 
 	doing := fmt.Sprintf("bind mount %q on %q", m.Source, m.Destination)
 	fd, err := unix.OpenTree(unix.AT_FDCWD, m.Source, flags)
 	if err != nil {
-		return nil, hint.Add(fmt.Errorf("%s: open mount: %w", doing, err),
-			plan.UsualCause("mount", err.(unix.Errno)))
+		var errno unix.Errno
+		errors.As(err, &errno)
+		return nil, hint.Add(fmt.Errorf("%s: open mount: %w", doing, err), plan.UsualCause("mount", errno))
 	}
 	tree := r.keep(os.NewFile(uintptr(fd), m.Source), "tree:"+m.Destination)
 	if ids == nil {

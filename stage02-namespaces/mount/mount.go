@@ -239,8 +239,7 @@ func (r *Root) tree(m specs.Mount, o Options, ids *idMap) (plan.FD, error) {
 // changed there.
 func (r *Root) attach(mounted, target plan.FD, m specs.Mount, o Options) {
 	r.plan.Add(plan.MoveMount(mounted, target).Doing("mount %q on %q", or(m.Type, "bind"), m.Destination).
-		Hint(unix.ENOTDIR, unlikeKinds).Hint(unix.EINVAL, unlikeKinds).
-		Hint(unix.EBUSY, "the file system is there already, mounted in another way"))
+		Hint(unix.ENOTDIR, unlikeKinds).Hint(unix.EINVAL, unlikeKinds))
 	o.Attributes = Attributes{}
 	r.setAttributes(mounted, m.Destination, o)
 }

@@ -32,18 +32,18 @@ var overProc = []string{
 // through a proc file system that the container never sees (CVE-2025-52881).
 func checkPlace(m specs.Mount, o Options, place string) error {
 	dest := inRoot(m.Destination)
-	if place == "." && !o.Remount {
-		return fmt.Errorf("mount %q: the root itself is root.path of the configuration", m.Destination)
-	}
 	// A /proc that leads elsewhere would be a lie to all who read it
 	// (CVE-2019-16884, CVE-2023-27561); devices would be made wherever /dev
 	// leads (CVE-2026-41579).
 	if dest != place && (dest == "proc" || dest == "sys" || dest == "dev") {
 		return hint.Add(fmt.Errorf("mount %q: %w", m.Destination, unix.ELOOP),
-			fmt.Sprintf("the root file system has a symbolic link there, to %q", "/"+place))
+			fmt.Sprintf("the root file system has a symbolic link there, to %q", path.Join("/", place)))
 	}
 	if o.Remount {
 		return nil
+	}
+	if place == "." {
+		return fmt.Errorf("mount %q: the root itself is root.path of the configuration", m.Destination)
 	}
 	if err := checkProc(m, "/"+place); err != nil {
 		return err

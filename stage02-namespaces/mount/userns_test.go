@@ -64,8 +64,10 @@ func TestErrorsInAUserNamespaceSayWhatToDoInstead(t *testing.T) {
 		wantError(t, err, c.words, c.advice)
 	}
 	for _, m := range []specs.Mount{
-		{Destination: "/sys", Type: "sysfs"}, {Destination: "/proc", Type: "proc"},
-		{Destination: "/pts", Type: "devpts", Options: []string{"newinstance", "gid=5"}}, tmpfs("/t", "uid=5"),
+		{Destination: "/sys", Type: "sysfs"},
+		{Destination: "/proc", Type: "proc"},
+		{Destination: "/pts", Type: "devpts", Options: []string{"newinstance", "gid=5"}},
+		tmpfs("/t", "uid=5"),
 	} {
 		if _, err := own.attempt(t, ownRoot(t), mounts(m)); err != nil {
 			t.Errorf("%s in all namespaces of its own: %v", m.Type, err)

@@ -206,3 +206,12 @@ func TestABindMountIsNoPlaceForWordsOfAFileSystem(t *testing.T) {
 		}
 	}
 }
+
+// No file shows that changes are counted, so this looks at the plan.
+func TestIversionIsARemount(t *testing.T) {
+	p := &plan.Plan{}
+	if err := mount.NewRoot(p, "/").Mount(tmpfs("/x", "iversion", "sync", "nosuid")); err != nil {
+		t.Fatal(err)
+	}
+	wantText(t, p.String(), `mount(NULL, ".", NULL, MS_SYNCHRONOUS|MS_REMOUNT|MS_I_VERSION, NULL)`)
+}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -47,10 +48,16 @@ func ByType(t specs.LinuxNamespaceType) (Kind, error) {
 // Open opens the namespace file at path and makes sure that it is of this
 // kind: ioctl_ns(2), NS_GET_NSTYPE.
 func (k Kind) Open(path string) (*os.File, error) {
-	f, err := os.Open(path)
+	// What is no namespace must not be waited for: a FIFO, or a terminal.
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 	if err != nil {
-		return nil, fmt.Errorf("open %s namespace: %w", k.Type, err)
+		err = fmt.Errorf("open %s namespace %q: %w", k.Type, path, err)
+		if strings.HasPrefix(path, "/proc/") {
+			err = errNoProcess(err)
+		}
+		return nil, err
 	}
+	f := os.NewFile(uintptr(fd), path)
 	flag, err := unix.IoctlRetInt(int(f.Fd()), unix.NS_GET_NSTYPE)
 	if err != nil {
 		err = fmt.Errorf("open %s namespace %q: not a namespace", k.Type, path)

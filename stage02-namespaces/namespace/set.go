@@ -117,8 +117,11 @@ func (s *Set) Close() error {
 	return errors.Join(errs...)
 }
 
-// errNoProcess says that a process has gone whose namespaces were wanted.
+// errNoProcess says why the namespaces of a process are not to be had.
 func errNoProcess(err error) error {
+	if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) {
+		return hint.Add(err, "the process is another user's, or has more rights than this one; root may: ptrace(2), \"Ptrace access mode checking\"")
+	}
 	return hint.Add(err, "the process may have ended; its namespaces live on only where others share them, or a file keeps them")
 }
 

@@ -19,18 +19,42 @@ package pid1
 
 import (
 	"errors"
+	"fmt"
 	"os"
+	"path"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"skiff.example/stage01-chroot/hint"
 )
 
-// Name is the name, args[0], by which this program is called to be an init.
-// The program itself is then somewhere in the container, /dev/init for example.
-const Name = "skiff-init"
+// Name is the name by which this program is called to be an init; Path is where
+// it is then to be found in the container. /dev is a file system of the
+// container's own, so that the image stays as it is.
+const (
+	Name = "skiff-init"
+	Path = "/dev/" + Name
+)
 
 // Called tells whether a program with these arguments (os.Args) is to be an
 // init. A main asks this first.
-func Called(args []string) bool { return len(args) > 0 && args[0] == Name }
+func Called(args []string) bool { return len(args) > 0 && path.Base(args[0]) == Name }
+
+// Mount shows this very program in a container, at Path. It is read-only there,
+// so that whoever opens /proc/1/exe cannot write to the host's file
+// (CVE-2019-5736).
+//
+// By its path: what /proc/self/exe leads to is a mount of the host's namespace,
+// which cannot be shown in another one (EINVAL, open_tree(2)).
+func Mount() (specs.Mount, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return specs.Mount{}, fmt.Errorf("find this program, to be process 1: %w", err)
+	}
+	return specs.Mount{
+		Destination: Path, Type: "bind", Source: self, Options: []string{"bind", "ro", "nosuid", "nodev"},
+	}, nil
+}
 
 // Main runs os.Args[1:], with the environment as it is, and returns the status
 // to exit with. Errors go to standard error.

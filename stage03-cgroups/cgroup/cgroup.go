@@ -60,26 +60,34 @@ type group struct {
 // New returns the manager of the group at p in every hierarchy. It makes and
 // checks nothing on the host; see [Manager.Create].
 //
-// p is absolute and, as the OCI runtime specification wants for cgroupsPath
-// (config-linux.md, "Cgroups Path"), relative to where the cgroup file systems
-// are mounted. A path with ".." is refused, and so is "/", which is everybody's
-// group.
+// p is what the OCI runtime specification calls cgroupsPath (config-linux.md,
+// "Cgroups Path"). It is relative to where the cgroup file systems are mounted,
+// whether it begins with a slash or not: so one path is one group, whoever asks.
+// A path with ".." is refused, and so is "/", which is everybody's group.
+//
+// "SLICE:PREFIX:NAME" is how engines name a unit for a runtime that has systemd
+// make its groups, over D-Bus. This one makes them itself, and to take such a
+// name for a path would put the container where nobody looks for it: it is an
+// error for which errors.Is(err, errors.ErrUnsupported) holds.
 func (h *Hierarchies) New(p string) (*Manager, error) {
-	clean := path.Clean(p)
+	clean := path.Clean("/" + p)
 	switch {
-	case !path.IsAbs(p), clean == "/":
-		return nil, fmt.Errorf("cgroup: path %q: %w: need an absolute path below /", p, unix.EINVAL)
+	case clean == "/":
+		return nil, fmt.Errorf("cgroup: path %q: %w: need a path below /", p, unix.EINVAL)
 	case slices.Contains(strings.Split(p, "/"), ".."):
 		return nil, fmt.Errorf("cgroup: path %q: %w: \"..\" is not allowed", p, unix.EINVAL)
 	case strings.ContainsAny(p, "\n\x00"): // cgroup_mkdir() refuses a newline as well
 		return nil, fmt.Errorf("cgroup: path %q: %w: a newline or zero byte is not allowed", p, unix.EINVAL)
+	case !path.IsAbs(p) && strings.Count(p, ":") == 2:
+		err := fmt.Errorf("cgroup: path %q: %w: it names a unit of systemd, and there is no systemd driver here", p, errors.ErrUnsupported)
+		return nil, hint.Add(err, "tell the engine to use the cgroupfs driver: podman --cgroup-manager=cgroupfs, dockerd --exec-opt native.cgroupdriver=cgroupfs, containerd SystemdCgroup = false")
 	}
 	m := &Manager{}
 	for _, v1 := range h.V1 {
-		m.v1 = append(m.v1, group{v1.MountPoint, v1.MountPoint + clean, v1.Controllers})
+		m.v1 = append(m.v1, group{v1.MountPoint, path.Join(v1.MountPoint, clean), v1.Controllers})
 	}
 	if h.V2 != nil {
-		m.v2 = &group{root: h.V2.MountPoint, dir: h.V2.MountPoint + clean}
+		m.v2 = &group{root: h.V2.MountPoint, dir: path.Join(h.V2.MountPoint, clean)}
 	}
 	return m, nil
 }
@@ -133,7 +141,14 @@ var ErrNoController = errors.New("no such controller on this machine")
 // noController returns the error for a controller that is not there.
 func (m *Manager) noController(name string) error {
 	err := fmt.Errorf("cgroup: controller %q: %w", name, ErrNoController)
-	if m.v2 != nil && len(m.v1) == 0 {
+	v1 := map[string]string{"io": "blkio"}[name]
+	if v1 == "" {
+		v1 = name
+	}
+	switch dir, held := m.v1Dir(v1); {
+	case held: // asked for by a file of v2
+		return hint.Add(err, "it is not in the v2 hierarchy because a v1 one has it: "+dir)
+	case m.v2 != nil && len(m.v1) == 0:
 		return hint.Add(err, "compare "+m.v2.root+"/cgroup.controllers; the kernel may need cgroup_enable="+name+" at boot")
 	}
 	return hint.Add(err, "if /proc/cgroups lists it, mount it: mount -t cgroup -o "+name+" cgroup /sys/fs/cgroup/"+name)

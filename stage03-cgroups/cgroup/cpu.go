@@ -14,6 +14,7 @@ package cgroup
 import (
 	"math"
 	"strconv"
+	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -26,17 +27,21 @@ func cpuAsked(r *specs.LinuxResources) bool {
 
 func setCPUV1(dir string, r *specs.LinuxResources) error {
 	c := r.CPU
+	if err := checkCPU(c); err != nil {
+		return err
+	}
 	if err := writeAll(dir,
 		setting{"cpu.idle", idle(c)},
-		setting{"cpu.shares", number(c.Shares)}); err != nil {
+		setting{"cpu.shares", shares(c, func(n uint64) uint64 { return n })}); err != nil {
 		return err
 	}
 	quota := setting{"cpu.cfs_quota_us", number(c.Quota)}
-	if err := writeEither(dir, setting{"cpu.cfs_period_us", number(c.Period)}, quota); err != nil {
+	if err := writeEither(dir,
+		setting{"cpu.cfs_burst_us", burst(c)},
+		setting{"cpu.cfs_period_us", number(c.Period)}, quota); err != nil {
 		return err
 	}
-	return writeAll(dir,
-		setting{"cpu.cfs_burst_us", burst(c)},
+	return writeEither(dir,
 		setting{"cpu.rt_period_us", number(c.RealtimePeriod)},
 		setting{"cpu.rt_runtime_us", number(c.RealtimeRuntime)})
 }
@@ -46,31 +51,61 @@ func setCPUV2(dir string, r *specs.LinuxResources) error {
 	if set(c.RealtimeRuntime) || set(c.RealtimePeriod) {
 		return onlyV1("cpu.realtimeRuntime and cpu.realtimePeriod")
 	}
-	weight := ""
-	if set(c.Shares) {
-		weight = strconv.FormatUint(Weight(*c.Shares), 10)
+	if err := checkCPU(c); err != nil {
+		return err
 	}
-	return writeAll(dir,
+	if err := writeAll(dir,
 		setting{"cpu.idle", idle(c)},
-		setting{"cpu.weight", weight},
-		setting{"cpu.max", quotaAndPeriod(c)},
-		setting{"cpu.max.burst", burst(c)})
+		setting{"cpu.weight", shares(c, Weight)}); err != nil {
+		return err
+	}
+	bandwidth, err := quotaAndPeriod(dir, c)
+	if err != nil {
+		return err
+	}
+	return writeEither(dir,
+		setting{"cpu.max.burst", burst(c)},
+		setting{"cpu.max", bandwidth})
 }
 
-// quotaAndPeriod returns the line for cpu.max; the kernel keeps the old period
-// when the line has none.
-func quotaAndPeriod(c *specs.LinuxCPU) string {
-	quota := unlimited
-	if set(c.Quota) {
-		quota = limit(*c.Quota)
+// checkCPU refuses numbers that the two versions would take for different
+// things: v1 knows -1 alone as "no quota", and the kernel would also take -2.
+func checkCPU(c *specs.LinuxCPU) error {
+	if c.Quota != nil && *c.Quota < -1 {
+		return invalid("cpu.quota %d: microseconds, or -1 for no limit", *c.Quota)
 	}
+	if c.Burst != nil && set(c.Quota) && *c.Quota > 0 && *c.Burst > uint64(*c.Quota) {
+		return invalid("cpu.burst %d is more than cpu.quota %d", *c.Burst, *c.Quota)
+	}
+	return nil
+}
+
+// shares: a group that is idle has none, and the kernel refuses them.
+func shares(c *specs.LinuxCPU, convert func(uint64) uint64) string {
+	if !set(c.Shares) || c.Idle != nil && *c.Idle == 1 {
+		return ""
+	}
+	return strconv.FormatUint(convert(*c.Shares), 10)
+}
+
+// quotaAndPeriod returns the line for cpu.max. The kernel keeps the old period
+// when the line has none, but there is no way to leave out the quota: a new
+// period alone goes with the quota that is there.
+func quotaAndPeriod(dir string, c *specs.LinuxCPU) (string, error) {
 	switch {
-	case set(c.Period):
-		return quota + " " + number(c.Period)
+	case !set(c.Quota) && !set(c.Period):
+		return "", nil
+	case !set(c.Period):
+		return limit(*c.Quota), nil
 	case set(c.Quota):
-		return quota
+		return limit(*c.Quota) + " " + number(c.Period), nil
 	}
-	return ""
+	now, err := read(dir, "cpu.max")
+	if err != nil {
+		return "", err
+	}
+	quota, _, _ := strings.Cut(now, " ")
+	return quota + " " + number(c.Period), nil
 }
 
 // burst: 0 turns it off.

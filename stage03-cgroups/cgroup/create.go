@@ -110,7 +110,7 @@ func (m *Manager) mkdir(root, dir string) error {
 	for i := 0; err == unix.ENOENT && i < tries; i++ {
 		for _, parent := range slices.Backward(missing(root, path.Dir(dir))) {
 			if err := unix.Mkdir(parent, 0o755); err != nil && err != unix.EEXIST && err != unix.ENOENT {
-				return fmt.Errorf("cgroup: mkdir %q: %w", parent, err)
+				return mkdirError(parent, err)
 			}
 		}
 		err = unix.Mkdir(dir, 0o755)
@@ -119,7 +119,7 @@ func (m *Manager) mkdir(root, dir string) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("cgroup: mkdir %q: %w", dir, err)
+		return mkdirError(dir, err)
 	}
 	return nil
 }
@@ -151,49 +151,6 @@ func (m *Manager) prepare() error {
 		}
 	}
 	return nil
-}
-
-// enable makes v2 controllers available in the group: every group from the
-// root down to its parent must name them in cgroup.subtree_control. They stay
-// enabled when the group goes, as other groups may have come to use them.
-func (m *Manager) enable(names ...string) error {
-	have, err := read(m.v2.dir, "cgroup.controllers")
-	if err != nil {
-		return err
-	}
-	names = without(names, have)
-	if len(names) == 0 {
-		return nil
-	}
-	all, err := read(m.v2.root, "cgroup.controllers")
-	if err != nil {
-		return err
-	}
-	if absent := without(names, all); len(absent) > 0 {
-		return m.noController(absent[0])
-	}
-	value := "+" + strings.Join(names, " +")
-	for dir := m.v2.root; dir != m.v2.dir; dir = next(dir, m.v2.dir) {
-		if err := write(dir, "cgroup.subtree_control", value); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// without returns the names that are not words of list.
-func without(names []string, list string) []string {
-	words := strings.Fields(list)
-	return slices.DeleteFunc(slices.Clone(names), func(name string) bool {
-		return slices.Contains(words, name)
-	})
-}
-
-// next returns the directory one level below dir on the way to target.
-func next(dir, target string) string {
-	rest := strings.TrimPrefix(target, dir+"/")
-	name, _, _ := strings.Cut(rest, "/")
-	return dir + "/" + name
 }
 
 // Add moves the process pid, with all its threads, into the group in every

@@ -147,7 +147,7 @@ func setDevicesV1(dir string, r *specs.LinuxResources) error {
 	}
 	var files [2]int // devices.deny, devices.allow
 	for i, name := range [...]string{"devices.deny", "devices.allow"} {
-		if files[i], err = unix.Open(dir+"/"+name, unix.O_WRONLY|unix.O_CLOEXEC, 0); err != nil {
+		if files[i], err = openControl(dir, name); err != nil {
 			return fmt.Errorf("cgroup: open %q: %w", dir+"/"+name, err)
 		}
 		defer unix.Close(files[i])

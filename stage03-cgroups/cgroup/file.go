@@ -12,14 +12,12 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
-
-	"skiff.example/stage01-chroot/hint"
 )
 
 // write writes value to dir/file in a single write(2): the kernel takes each
 // write for a whole command.
 func write(dir, file, value string) error {
-	fd, err := unix.Open(dir+"/"+file, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	fd, err := openControl(dir, file)
 	if err == nil {
 		err = writeFd(fd, value)
 		unix.Close(fd)
@@ -27,58 +25,24 @@ func write(dir, file, value string) error {
 	return writeError(dir, file, value, err)
 }
 
-// writeFd writes value to an open control file. Lowering a v1 memory limit
+// openControl opens a control file as the shell's >> does. To the kernel it
+// is the same as >, but in an ordinary folder that stands for a group, each
+// write leaves a line.
+func openControl(dir, file string) (int, error) {
+	return unix.Open(dir+"/"+file, unix.O_WRONLY|unix.O_APPEND|unix.O_CLOEXEC, 0)
+}
+
+// writeFd writes value to an open control file, and a newline as echo does: a
+// write of no bytes, for an empty value, would reach no file. Lowering a v1 memory limit
 // frees pages meanwhile and gives up with EINTR when a signal comes, such as
 // the SIGURG with which the Go runtime preempts a thread (golang.org/issue/38033).
 func writeFd(fd int, value string) error {
 	for {
-		_, err := unix.Write(fd, []byte(value))
+		_, err := unix.Write(fd, []byte(value+"\n"))
 		if err != unix.EINTR {
 			return err
 		}
 	}
-}
-
-// writeError says what could not be written where, and the usual cause.
-func writeError(dir, file, value string, err error) error {
-	if err == nil {
-		return nil
-	}
-	told := fmt.Errorf("cgroup: write %q to %q: %w", value, dir+"/"+file, err)
-	return hint.Add(told, advice(file, err))
-}
-
-// advice returns the usual cause of an error on a control file.
-func advice(file string, err error) string {
-	switch {
-	case err == unix.EROFS:
-		return "the cgroup file system is mounted read-only here"
-	case err == unix.ENOENT && file != "cgroup.procs":
-		return "the group is gone, or this kernel was built without that file"
-	}
-	for _, a := range [...]struct {
-		file string
-		err  unix.Errno
-		text string
-	}{
-		{"memory.limit_in_bytes", unix.EBUSY, "the group uses more memory than that, and the kernel could not free enough"},
-		{"memory.max", unix.EBUSY, "the group uses more memory than that; a lower limit would start the OOM killer"},
-		{"memory.limit_in_bytes", unix.EINVAL, "memory alone cannot be allowed more than memory and swap together"},
-		{"memory.memsw.limit_in_bytes", unix.EINVAL, "memory and swap together cannot be allowed less than memory alone"},
-		{"cpu.cfs_quota_us", unix.EINVAL, "the quota is at least 1000 µs, and quota/period at most that of the parent group"},
-		{"cpuset.cpus", unix.EACCES, "those processors are not in the parent group's cpuset.cpus"},
-		{"cpuset.mems", unix.EACCES, "those memory nodes are not in the parent group's cpuset.mems"},
-		{"cgroup.procs", unix.ENOSPC, "the group's cpuset.cpus or cpuset.mems is empty"},
-		{"cgroup.procs", unix.EBUSY, "a v2 group that hands controllers to its children holds no processes itself (cgroups(7), \"no internal processes\")"},
-		{"cgroup.subtree_control", unix.EBUSY, "a v2 group with processes of its own cannot hand controllers to its children (cgroups(7), \"no internal processes\")"},
-		{"cgroup.procs", unix.ESRCH, "the process has ended already"},
-		{"devices.allow", unix.EPERM, "a parent group does not allow that device"},
-	} {
-		if a.file == file && a.err == err {
-			return a.text
-		}
-	}
-	return ""
 }
 
 // read returns what is in dir/file, without the space around it.

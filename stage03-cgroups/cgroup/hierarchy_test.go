@@ -173,13 +173,29 @@ func TestHiddenMountsAreNotUsed(t *testing.T) {
 
 func TestPathsThatAreNoGroupAreRefused(t *testing.T) {
 	h := &cgroup.Hierarchies{V2: &cgroup.Hierarchy{MountPoint: "/sys/fs/cgroup"}}
-	for _, path := range []string{"", "/", "//", "/.", "relative", "/a/../b", "/..", "..", "/a\nb", "/a\x00"} {
+	for _, path := range []string{"", "/", "//", "/.", ".", "/a/../b", "a/..", "/..", "..", "/a\nb", "/a\x00"} {
 		if _, err := h.New(path); !errors.Is(err, unix.EINVAL) {
 			t.Errorf("%q: %v, want %v", path, err, unix.EINVAL)
 		}
 	}
-	m := manager(t, h, "//pod/./web..1/")
-	if got := m.Paths()[""]; got != "/sys/fs/cgroup/pod/web..1" {
-		t.Errorf("path %q", got)
+	for _, path := range []string{"//pod/./web..1/", "pod/web..1"} {
+		m := manager(t, h, path)
+		if got := m.Paths()[""]; got != "/sys/fs/cgroup/pod/web..1" {
+			t.Errorf("%q: path %q", path, got)
+		}
+	}
+}
+
+// The name of a unit is no path: the container would be where nobody looks.
+func TestNamesOfSystemdsUnitsAreRefused(t *testing.T) {
+	h := &cgroup.Hierarchies{V2: &cgroup.Hierarchy{MountPoint: "/sys/fs/cgroup"}}
+	for _, path := range []string{"machine.slice:libpod:5f0c", "system.slice:docker:web", ":skiff:web"} {
+		_, err := h.New(path)
+		if !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), "systemd") || !strings.Contains(hint.Of(err), "cgroupfs") {
+			t.Errorf("%q: %v, hint %q", path, err, hint.Of(err))
+		}
+	}
+	if m := manager(t, h, "/a:b:c"); m.Paths()[""] != "/sys/fs/cgroup/a:b:c" {
+		t.Errorf("an absolute path with colons became %v", m.Paths())
 	}
 }

@@ -5,6 +5,8 @@
 //	limit        memory.limit_in_bytes        memory.max
 //	swap         memory.memsw.limit_in_bytes  memory.swap.max (swap alone)
 //	reservation  memory.soft_limit_in_bytes   memory.low
+//
+// Numbers are bytes; -1 is no limit.
 
 package cgroup
 
@@ -15,9 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// memoryAsked: Kernel and UseHierarchy are not looked at. The kernel ignores a
-// kernel memory limit since 5.16 (the specification allows that), and accounts
-// hierarchically whatever one says since 5.11.
+// memoryAsked: Kernel and UseHierarchy are not looked at (see Ignored).
 func memoryAsked(r *specs.LinuxResources) bool {
 	m := r.Memory
 	return m != nil && (set(m.Limit) || set(m.Swap) || set(m.Reservation) || set(m.KernelTCP) ||
@@ -31,9 +31,15 @@ func oomKillerOff(m *specs.LinuxMemory) bool {
 
 func setMemoryV1(dir string, r *specs.LinuxResources) error {
 	m := r.Memory
+	if err := checkMemory(m); err != nil {
+		return err
+	}
 	swap := number(m.Swap)
 	if swap == "" && set(m.Limit) && *m.Limit < 0 {
 		swap = "-1" // memory without limit is impossible under a limit on memory and swap
+	}
+	if swap == "-1" && !exists(dir, "memory.memsw.limit_in_bytes") {
+		swap = "" // a kernel without swap accounting (swapaccount=0) has no limit anyway
 	}
 	if err := writeEither(dir,
 		setting{"memory.limit_in_bytes", number(m.Limit)},
@@ -65,9 +71,15 @@ func setMemoryV2(dir string, r *specs.LinuxResources) error {
 	case oomKillerOff(m):
 		return onlyV1("memory.disableOOMKiller")
 	}
+	if err := checkMemory(m); err != nil {
+		return err
+	}
 	swap, err := swapAlone(m)
 	if err != nil {
 		return err
+	}
+	if (swap == unlimited || swap == "0") && !exists(dir, "memory.swap.max") {
+		swap = "" // a kernel without swap uses none, and bounds none
 	}
 	if err := checkUsage(dir, m); err != nil {
 		return err
@@ -76,6 +88,23 @@ func setMemoryV2(dir string, r *specs.LinuxResources) error {
 		setting{"memory.swap.max", swap},
 		setting{"memory.max", maxOf(m.Limit)},
 		setting{"memory.low", maxOf(m.Reservation)})
+}
+
+// checkMemory refuses what is never written: v2 has files that would take some
+// of it, and v1 answers with an EINVAL that does not say which.
+func checkMemory(m *specs.LinuxMemory) error {
+	for _, n := range []struct {
+		name string
+		n    *int64
+	}{{"limit", m.Limit}, {"swap", m.Swap}, {"reservation", m.Reservation}, {"kernelTCP", m.KernelTCP}} {
+		if n.n != nil && *n.n < -1 {
+			return invalid("memory.%s %d: bytes, or -1 for no limit", n.name, *n.n)
+		}
+	}
+	if m.Swappiness != nil && *m.Swappiness > 100 {
+		return invalid("memory.swappiness %d: 0 to 100", *m.Swappiness)
+	}
+	return nil
 }
 
 // maxOf formats a memory limit for v2; "" if none was mentioned.

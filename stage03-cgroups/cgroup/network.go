@@ -40,6 +40,9 @@ func rdmaAsked(r *specs.LinuxResources) bool { return len(r.Rdma) > 0 }
 
 func setRdma(dir string, r *specs.LinuxResources) error {
 	for _, name := range slices.Sorted(maps.Keys(r.Rdma)) {
+		if r.Rdma[name].HcaHandles == nil && r.Rdma[name].HcaObjects == nil {
+			return invalid("rdma.%s has neither hcaHandles nor hcaObjects", name)
+		}
 		line := []string{name}
 		if n := r.Rdma[name].HcaHandles; n != nil {
 			line = append(line, fmt.Sprintf("hca_handle=%d", *n))

@@ -11,7 +11,10 @@ func pidsAsked(r *specs.LinuxResources) bool {
 }
 
 // setPids writes the limit. 0 is one: nothing in the group may fork
-// (runtime-spec config-linux.md, "PIDs"). Negative is none.
+// (runtime-spec config-linux.md, "PIDs"). -1 is none.
 func setPids(dir string, r *specs.LinuxResources) error {
+	if *r.Pids.Limit < -1 {
+		return invalid("pids.limit %d: a number of processes and threads, or -1 for no limit", *r.Pids.Limit)
+	}
 	return write(dir, "pids.max", limit(*r.Pids.Limit))
 }

@@ -7,6 +7,7 @@ package cgroup
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -94,12 +95,14 @@ func writeAll(dir string, settings ...setting) error {
 	return nil
 }
 
-// writeEither writes two settings that bound each other: whichever way the
-// limits move, one of the two orders is never in conflict with the old values.
-func writeEither(dir string, a, b setting) error {
-	err := writeAll(dir, a, b)
-	if errors.Is(err, unix.EINVAL) && a.value != "" && b.value != "" {
-		return writeAll(dir, b, a)
+// writeEither writes settings that bound each other: whichever way the limits
+// move, one of the two orders is never in conflict with the old values.
+func writeEither(dir string, settings ...setting) error {
+	settings = slices.DeleteFunc(settings, func(s setting) bool { return s.value == "" })
+	err := writeAll(dir, settings...)
+	if errors.Is(err, unix.EINVAL) && len(settings) > 1 {
+		slices.Reverse(settings)
+		return writeAll(dir, settings...)
 	}
 	return err
 }

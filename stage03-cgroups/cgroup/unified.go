@@ -32,9 +32,8 @@ func (m *Manager) setUnified(files map[string]string) error {
 }
 
 // setUnifiedFile writes one file. Some files take one line a write (io.max):
-// each line of the value is a write of its own. An empty value is one as well,
-// it takes cpuset.cpus back; but a write(2) of no bytes reaches no file, so it is
-// the newline that echo would write.
+// each line of the value is a write of its own. An empty value is one as well:
+// it takes cpuset.cpus back.
 func (m *Manager) setUnifiedFile(file, value string) error {
 	controller, _, dotted := strings.Cut(file, ".")
 	if !dotted || strings.Contains(file, "/") {
@@ -46,9 +45,6 @@ func (m *Manager) setUnifiedFile(file, value string) error {
 		}
 	}
 	for line := range strings.SplitSeq(strings.TrimSuffix(value, "\n"), "\n") {
-		if line == "" {
-			line = "\n"
-		}
 		if err := write(m.v2.dir, file, line); err != nil {
 			return err
 		}

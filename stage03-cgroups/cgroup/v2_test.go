@@ -142,7 +142,7 @@ func TestV2ControllersAreEnabledOnTheWay(t *testing.T) {
 
 	// Every value reaches the kernel, the empty one too: it has the last word.
 	err := m.Set(&specs.LinuxResources{Unified: map[string]string{"cgroup.max.depth": ""}})
-	if !errors.Is(err, unix.EINVAL) || !strings.HasPrefix(err.Error(), `cgroup: write "\n" to "`+dir(m, "")+`/cgroup.max.depth"`) {
+	if !errors.Is(err, unix.EINVAL) || !strings.HasPrefix(err.Error(), `cgroup: write "" to "`+dir(m, "")+`/cgroup.max.depth"`) {
 		t.Errorf("error %v", err)
 	}
 	err = m.Set(&specs.LinuxResources{Unified: map[string]string{"nonsense.max": "1"}})

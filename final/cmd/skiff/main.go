@@ -15,6 +15,7 @@ import (
 	"skiff.example/final/engine"
 	"skiff.example/stage01-chroot/hint"
 	"skiff.example/stage01-chroot/plan"
+	"skiff.example/stage02-namespaces/pid1"
 )
 
 // The statuses with which `run` ends when the program did not run, as in
@@ -27,6 +28,9 @@ const (
 )
 
 func main() {
+	if pid1.Called(os.Args) { // this program is also process 1 of a container, see run --init
+		os.Exit(pid1.Main())
+	}
 	app := &cli.App{
 		Name:  "skiff",
 		Usage: "run containers from images",

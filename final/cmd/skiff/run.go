@@ -32,6 +32,7 @@ func runCommand() *cli.Command {
 			&cli.Int64Flag{Name: "pids-limit", Usage: "how many processes and threads it may have"},
 			&cli.StringFlag{Name: "network", Value: "bridge", Usage: "bridge, none or host"},
 			&cli.BoolFlag{Name: "read-only", Usage: "make the root read-only"},
+			&cli.BoolFlag{Name: "init", Usage: "start the program as the child of a small process 1, which waits for orphans and passes signals on"},
 			&cli.BoolFlag{Name: "tty", Aliases: []string{"t"}, Usage: "give it a terminal"},
 			&cli.BoolFlag{Name: "interactive", Aliases: []string{"i"}, Usage: "accepted for docker's users: stdin is always there"},
 			&cli.BoolFlag{Name: "rm", Usage: "accepted for docker's users: nothing stays in any case"},
@@ -64,7 +65,7 @@ func optionsOf(c *cli.Context) (engine.Options, error) {
 	o := engine.Options{
 		Image: c.Args().First(), Args: c.Args().Tail(),
 		Name: c.String("name"), Hostname: c.String("hostname"), Env: c.StringSlice("env"), WorkDir: c.String("workdir"),
-		User: c.String("user"), ReadOnly: c.Bool("read-only"), Terminal: c.Bool("tty"),
+		User: c.String("user"), ReadOnly: c.Bool("read-only"), Init: c.Bool("init"), Terminal: c.Bool("tty"),
 		CPUs: c.Float64("cpus"), Pids: c.Int64("pids-limit"), Network: c.String("network"),
 	}
 	if c.Bool("explain") {

@@ -194,3 +194,18 @@ func TestImagesCanBeListedAndRemoved(t *testing.T) {
 		t.Errorf("rmi leaves %v, %v", blobs, err)
 	}
 }
+
+// With --init the program is not process 1, and what it leaves behind is waited
+// for: the orphan below is gone as soon as it has ended.
+func TestASmallProcessOneWaitsForOrphans(t *testing.T) {
+	testkit.HostUnchanged(t)
+	m := newMachine(t).pulled()
+	const script = `(sleep 0.1 & echo $! >/orphan); pid=$(cat /orphan)
+test $$ != 1 && readlink /proc/1/exe
+for i in 1 2 3 4 5 6 7 8 9 10; do test -d /proc/$pid || { echo waited for; exit 7; }; sleep 0.1; done`
+	got := m.do("run", "--init", m.image, "sh", "-c", script)
+	if got.status != 7 || got.out != "/dev/skiff-init\nwaited for\n" {
+		t.Errorf("%+v", got)
+	}
+	m.wantNothing()
+}

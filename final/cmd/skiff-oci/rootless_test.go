@@ -1,0 +1,58 @@
+package main_test
+
+import (
+	"io/fs"
+	"os"
+	"os/exec"
+	"syscall"
+	"testing"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"skiff.example/stage01-chroot/testkit"
+)
+
+// skiff-oci as an ordinary user, with the bundle that `runc spec --rootless`
+// writes: a user namespace with one id.
+
+// nobody is the id of an ordinary user, who has no range of other ids.
+const nobody = 65534
+
+// ids are the owner and the group of a file.
+func ids(info fs.FileInfo) (uid, gid uint32) {
+	s := info.Sys().(*syscall.Stat_t)
+	return s.Uid, s.Gid
+}
+
+// asNobody is command for an ordinary user, who gets a program and a state folder
+// that he can reach.
+func (b *bundle) asNobody(args ...string) *exec.Cmd {
+	b.Helper()
+	folder, err := os.MkdirTemp("", "nobody-") // not TempDir: its parents are root's alone
+	b.must(err)
+	b.Cleanup(func() { b.must(os.RemoveAll(folder)) })
+	b.must(os.Chown(folder, nobody, nobody))
+	b.must(exec.Command("install", "-m", "755", b.command().Path, folder+"/skiff-oci").Run())
+	cmd := exec.Command(folder+"/skiff-oci", append([]string{"--root", folder + "/state"}, args...)...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	return cmd
+}
+
+func TestTheRootlessBundleRuns(t *testing.T) {
+	testkit.HostUnchanged(t)
+	b := newBundle(t)
+	b.must(os.Remove(b.config()))
+	spec := exec.Command("runc", "spec", "--rootless", "--bundle", b.dir)
+	spec.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	b.must(os.Chown(b.dir, nobody, nobody))
+	b.reachable()
+	b.must(os.Chown(b.path("."), nobody, nobody))
+	if out, err := spec.CombinedOutput(); err != nil {
+		t.Fatalf("runc spec --rootless: %v\n%s", err, out)
+	}
+	b.edit(program("sh", "-c", "busybox id -u; busybox hostname; echo $$; echo x > /dev/null && echo null"), func(s *specs.Spec) { s.Hostname = "box" })
+	r := b.finish(b.asNobody("run", "--bundle", b.dir, b.id))
+	if r.status != 0 || r.out != "0\nbox\n1\nnull\n" {
+		t.Errorf("status %d, printed %q\n%s", r.status, r.out, r.err)
+	}
+}
