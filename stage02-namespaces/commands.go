@@ -12,6 +12,7 @@ import (
 	"skiff.example/stage01-chroot/escape"
 	"skiff.example/stage01-chroot/plan"
 	"skiff.example/stage02-namespaces/container"
+	"skiff.example/stage02-namespaces/launch"
 	"skiff.example/stage02-namespaces/look"
 )
 
@@ -76,11 +77,8 @@ func printPlan(w io.Writer, c *container.Container) error {
 	if err != nil {
 		return err
 	}
-	born := "by clone3 with " + plan.CloneFlags(uint64(c.Namespaces.Born()))
-	if c.Namespaces.Born() == 0 {
-		born = "by clone3, in the namespaces of its parent"
-	}
-	if _, err := fmt.Fprintf(w, "# a process born %s\n\n", born); err != nil {
+	birth := launch.Options{Namespaces: c.Namespaces.Born()}.Birth()
+	if _, err := fmt.Fprintf(w, "# a process born by this call of its parent\n%s\n\n", birth); err != nil {
 		return err
 	}
 	return p.Print(w)

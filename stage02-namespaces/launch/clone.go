@@ -1,12 +1,14 @@
 package launch
 
 import (
+	"fmt"
 	"runtime"
 	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 
+	"skiff.example/stage01-chroot/plan"
 	"skiff.example/stage01-chroot/plan/machine"
 )
 
@@ -34,6 +36,13 @@ func argsFor(o Options) cloneArgs {
 		args.cgroup = uint64(o.Cgroup.Fd())
 	}
 	return args
+}
+
+// Birth is the call that a process with these options is born by, as strace(1)
+// prints it. It is not in the plan, because it is the parent's.
+func (o Options) Birth() string {
+	args := argsFor(o)
+	return fmt.Sprintf("clone3({flags=%s, exit_signal=SIGCHLD}, %d)", plan.CloneFlags(args.flags), unsafe.Sizeof(args))
 }
 
 // clone starts the child and lets it run the program. It returns in the

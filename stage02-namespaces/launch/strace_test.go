@@ -26,7 +26,11 @@ func TestAFullRunUnderStraceIsThePrintedPlan(t *testing.T) {
 	testkit.Need(t, "strace")
 	root := fullRoot(t)
 	p := fullPlan(t, root, newGate(t), openNull(t))
-	c := &comparison{values: map[string]int{}, lines: traceOfChild(t, root)}
+	traces := traceOfRun(t, root)
+	if want, got := (launch.Options{Namespaces: fullNamespaces}).Birth(), birthIn(t, traces); got != want {
+		t.Errorf("born by %s, printed is %s", got, want)
+	}
+	c := &comparison{values: map[string]int{}, lines: containerIn(t, traces)}
 	for i, s := range p.Steps() {
 		if !c.step(t, s) {
 			t.Fatalf("step %d of %d differs", i+1, p.Len())
@@ -54,12 +58,27 @@ func runFullPlan(t *testing.T, root string) {
 	})
 }
 
-// traceOfChild runs this test under strace and returns the lines of the
-// container's process.
-func traceOfChild(t *testing.T, root string) []string {
+// traceOfRun runs this test under strace.
+func traceOfRun(t *testing.T, root string) []string {
 	t.Helper()
 	t.Setenv("RUN_FULL_PLAN", root)
-	return containerIn(t, strace(t, "", os.Args[0], "-test.run=^"+t.Name()+"$"))
+	return strace(t, "", os.Args[0], "-test.run=^"+t.Name()+"$")
+}
+
+// birthIn returns the call by which the container's process was born, without
+// the addresses and results that no plan can know.
+func birthIn(t *testing.T, traces []string) string {
+	t.Helper()
+	for _, text := range traces {
+		for line := range strings.Lines(text) {
+			if strings.HasPrefix(line, "clone3({flags=CLONE_PIDFD|CLONE_NEW") {
+				line, _, _ = strings.Cut(line, " = ")
+				return regexp.MustCompile(`, (pidfd=0x\w+|stack=NULL|stack_size=0)| => \{.*?\}`).ReplaceAllString(line, "")
+			}
+		}
+	}
+	t.Fatal("strace saw no clone3")
+	return ""
 }
 
 // strace runs a program under strace, with this input, and returns the trace
