@@ -67,6 +67,21 @@ func ControllingTerminal(fd FD) Step {
 		"make %s the controlling terminal", nameOf(fd))
 }
 
+// Setpgid starts a process group of its own, with this process's id: setpgid(2).
+func Setpgid() Step {
+	return call("setpgid", unix.SYS_SETPGID, []Arg{intArg(0), intArg(0)}, "start a process group")
+}
+
+// Foreground puts a process group of this session into the foreground of the
+// terminal fd: ioctl(TIOCSPGRP), see tcsetpgrp(3). From the background that takes
+// SIGTTOU to be blocked, which it is while a plan runs.
+func Foreground(fd FD, group int) Step {
+	show := func() string { return fmt.Sprintf("[%d]", group) }
+	return call("ioctl", unix.SYS_IOCTL, []Arg{
+		fd, symbolArg{"TIOCSPGRP", unix.TIOCSPGRP}, structArg[int32]{show, int32(group)},
+	}, "put process group %d into the foreground of %s", group, nameOf(fd))
+}
+
 // Prlimit sets a resource limit of this process: prlimit(2).
 func Prlimit(resource int, limit unix.Rlimit) Step {
 	name := fmt.Sprint(resource)

@@ -63,7 +63,7 @@ func everyCall() *plan.Plan {
 		plan.SetSignalMask(0), plan.SetSignalMask(^uint64(0)),
 		plan.SetSignalMask(1<<(unix.SIGUSR1-1)|1<<(unix.SIGUSR2-1)), plan.SetSignalMask(1<<33|1<<(unix.SIGHUP-1)),
 		plan.SetSignalMask(0), plan.Execve(nowhere, []string{"a", "b\x01c"}, []string{"PATH=/bin", "E="}), plan.Execve(nowhere, nil, nil),
-		plan.Setsid(),
+		plan.Setsid(), plan.Setpgid(), plan.Foreground(closed, 1),
 	)
 	p.Add(plan.LoopbackUp(p)...)
 	p.Add(

@@ -19,6 +19,7 @@ import (
 	"skiff.example/stage01-chroot/plan"
 	"skiff.example/stage02-namespaces/execvp"
 	"skiff.example/stage02-namespaces/launch"
+	"skiff.example/stage02-namespaces/mount"
 	"skiff.example/stage02-namespaces/namespace"
 )
 
@@ -57,10 +58,13 @@ type Container struct {
 	// Prepare is what the parent does while the process waits, right after its
 	// birth. Without it the process does not wait. From chapter 3 on.
 	Prepare Preparation
+	// Fill adds to the root, after Mounts, what is no mount like others: the tree
+	// of control groups, which is put together. From chapter 3 on.
+	Fill func(*mount.Root) error
 	// Layers are steps that mount something on Root before it is used: chapter 4.
 	Layers []plan.Step
 	// Process adds steps of the process in its new root, right before its program:
-	// chapter 5.
+	// chapters 3 and 5.
 	Process func(*plan.Plan)
 }
 

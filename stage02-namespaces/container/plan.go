@@ -108,6 +108,11 @@ func (c *Container) fileSystem(p *plan.Plan) (done func() error, err error) {
 			return nil, errors.Join(err, r.Close())
 		}
 	}
+	if c.Fill != nil {
+		if err := c.Fill(r); err != nil {
+			return nil, errors.Join(err, r.Close())
+		}
+	}
 	if err := r.Devices(mount.DefaultDevices()); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
@@ -133,6 +138,9 @@ func (c *Container) fileSystem(p *plan.Plan) (done func() error, err error) {
 func (c *Container) program(p *plan.Plan) {
 	if c.Process != nil {
 		c.Process(p)
+	}
+	if c.passesTerminal() {
+		takeTerminal(p)
 	}
 	p.Section(chapter, "the program")
 	p.Add(

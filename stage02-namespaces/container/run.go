@@ -35,6 +35,9 @@ func (c *Container) Run(ctx context.Context) (status unix.WaitStatus, err error)
 	}
 	defer func() { err = errors.Join(err, done()) }()
 
+	if c.passesTerminal() {
+		defer func() { err = errors.Join(err, takeBackTerminal()) }()
+	}
 	// The parent death signal is sent when this thread ends, not this process.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

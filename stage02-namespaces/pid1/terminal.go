@@ -55,7 +55,7 @@ func (t *terminal) give(group int) error {
 	if !t.ours() {
 		return nil
 	}
-	return t.set(group)
+	return SetForeground(t.fd, group)
 }
 
 // takeBack puts our own group into the foreground, where the program's group
@@ -69,12 +69,13 @@ func (t *terminal) takeBack(program int) error {
 	if group != program && !errors.Is(unix.Kill(-group, 0), unix.ESRCH) {
 		return nil
 	}
-	return t.set(t.group)
+	return SetForeground(t.fd, t.group)
 }
 
-// set is tcsetpgrp(3). A group in the background that calls it gets SIGTTOU,
-// unless the calling thread blocks that.
-func (t *terminal) set(group int) error {
+// SetForeground puts a process group into the foreground of the terminal fd:
+// tcsetpgrp(3). A group in the background that calls it gets SIGTTOU, unless the
+// calling thread blocks that, as it does here.
+func SetForeground(fd, group int) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	block, before := unix.Sigset_t{}, unix.Sigset_t{}
@@ -82,7 +83,7 @@ func (t *terminal) set(group int) error {
 	if err := unix.PthreadSigmask(unix.SIG_BLOCK, &block, &before); err != nil {
 		return fmt.Errorf("block SIGTTOU: %w", err)
 	}
-	err := unix.IoctlSetPointerInt(t.fd, unix.TIOCSPGRP, group)
+	err := unix.IoctlSetPointerInt(fd, unix.TIOCSPGRP, group)
 	if err != nil {
 		err = fmt.Errorf("put process group %d into the foreground of the terminal: %w", group, err)
 	}

@@ -190,5 +190,5 @@ func TestAJobInTheBackgroundDoesNotTakeTheTerminal(t *testing.T) {
 	s.shows(t, "done")
 	s.types(t, "echo sh''ell\n")
 	s.shows(t, "shell")
-	s.types(t, "exit\n")
+	s.types(t, "wait; exit\n") // bash does not wait by itself
 }
