@@ -97,7 +97,7 @@ func (s *stage) differences() {
 	s.Say("A new namespace of another kind takes a user namespace as well. `stage02 run` makes\none by itself:")
 	s.Refused("stage02 new uts true")
 	s.Say("Only ids that are in the map exist:")
-	s.Refused("stage02 new user sh -c 'touch file; chown 1:1 file'")
+	s.Refused("stage02 new user sh -c 'touch file; chown 4000000000 file'")
 	s.Say("A device is a door to the host's hardware, so the container is shown the host's\nharmless ones instead of making its own:")
 	s.Refused("stage02 new user,mnt mknod null c 1 3")
 	s.Say("What outlives a process is a mount of the host:")

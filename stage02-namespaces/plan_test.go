@@ -24,9 +24,19 @@ func TestThePlan(t *testing.T) {
 func TestThePlanOfEachKind(t *testing.T) {
 	var all strings.Builder
 	for _, flags := range [][]string{
-		{"uts"}, {"ipc"}, {"pid"}, {"mnt"}, {"net"}, {"user"}, {"cgroup"}, {"time"},
+		{"uts"},
+		{"ipc"},
+		{"pid"},
+		{"mnt"},
+		{"net"},
+		{"user"},
+		{"cgroup"},
+		{"time"},
 		{"--clock", "boottime=3600", "time"},
-		{"pid,mnt"}, {"user,uts"}, {"--clock", "monotonic=7", "user,pid,mnt,time"}, {"user,mnt,uts,ipc,pid,net,cgroup,time"},
+		{"pid,mnt"},
+		{"user,uts"},
+		{"--clock", "monotonic=7", "user,pid,mnt,time"},
+		{"user,mnt,uts,ipc,pid,net,cgroup,time"},
 	} {
 		args := append(append([]string{"new", "--plan"}, flags...), "/bin/true")
 		cmd := stage02(t, args...)
