@@ -142,3 +142,32 @@ func TestWhoJoinsIsNotToBeLookedInto(t *testing.T) {
 		t.Error("it succeeded")
 	}
 }
+
+// A root in a mount namespace that others are in would become theirs as well. The
+// outer namespace is there in case it does.
+func TestNobodyElsesRootIsReplaced(t *testing.T) {
+	testkit.HostUnchanged(t)
+	root, program := shellRoot(t), testkit.Build(t, ".")
+	for _, namespace := range []string{"self", fmt.Sprint(os.Getpid())} {
+		line := fmt.Sprintf("%s run --join mnt=/proc/%s/ns/mnt %s sh -c true; test -e /etc/passwd || echo replaced", program, namespace, root)
+		got := output(t, stage02(t, "new", "mnt", "sh", "-c", line))
+		if !strings.HasPrefix(got, "stage02: a container with a root needs a new mount namespace") || strings.Contains(got, "replaced") {
+			t.Errorf("%s: %s", namespace, got)
+		}
+	}
+}
+
+// A container in a container: its root is root only in there, and may not make
+// devices; so it is shown those that it has.
+func TestAContainerInAContainer(t *testing.T) {
+	testkit.HostUnchanged(t)
+	inner := shellRoot(t)
+	for _, flags := range [][]string{nil, {"--new", "user"}} {
+		line := fmt.Sprintf("mount -t proc proc /proc && exec %s run %s %s sh -c 'echo x > /dev/null && echo $$'",
+			testkit.Build(t, "."), strings.Join(flags, " "), inner)
+		got := output(t, stage02(t, "new", "user,mnt,pid,net,ipc,uts", "sh", "-c", line))
+		if got != "1\n" {
+			t.Errorf("%v: got %q", flags, got)
+		}
+	}
+}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 
 	"github.com/urfave/cli/v2"
 
@@ -48,26 +47,18 @@ func runCommand(c *cli.Context, words []string) error {
 	if err != nil {
 		return err
 	}
-	root, err := filepath.Abs(words[0])
-	if err != nil {
-		return err
-	}
-	return run(c.Context, o, root, words[1:])
+	return run(c.Context, o, words[0], words[1:])
 }
 
-// planCommand prints what run would do. Unlike run it does not need the root to
-// be there, nor the right to do it.
+// planCommand is `run --plan`. Unlike run it does not need the right to do what
+// it prints, nor the root to be there if the command is a path.
 func planCommand(c *cli.Context, words []string) error {
 	o, err := readOptions(c)
 	if err != nil {
 		return err
 	}
-	box, err := box(o, words[0], words[1:])
-	if err != nil {
-		return err
-	}
 	o.plan = true
-	return carryOut(c.Context, o, box)
+	return run(c.Context, o, words[0], words[1:])
 }
 
 // printPlan prints the plan, and before it what is not in it: the birth of the

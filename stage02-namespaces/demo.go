@@ -85,7 +85,7 @@ func (s *stage) rootAlone() {
 func (s *stage) together() {
 	s.Part("together: a container")
 	s.Do("stage02 run --hostname box root hostname")
-	s.Do("stage02 run root ps -e -o pid=,comm=")
+	s.Do("stage02 run root ps -e -o pid=,comm= | tr -s ' '")
 	s.Do("stage02 run root mount -t proc,sysfs,devpts,mqueue | grep -v sysrq")
 	s.Do("stage02 run root ls /dev")
 	s.Say("Namespaces do not cover everything. Most settings below /proc/sys are the host's, so\nall of them are read-only:")

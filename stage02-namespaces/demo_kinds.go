@@ -38,9 +38,11 @@ func (s *stage) pid() {
 	s.Say("The first process in a new pid namespace is number 1:")
 	s.alone("pid", "sh -c 'echo $$'")
 	s.Say("But ps(1) reads /proc, and what is mounted there still shows the host's processes:")
-	s.alone("pid", `sh -c 'test $(ps -e | wc -l) -gt 3 && echo "more than three"'`)
+	other := s.Background("sleep 60")
+	defer other.End()
+	s.alone("pid", "ps -o comm= -p $pid")
 	s.Say("A proc file system shows the pid namespace of who mounts it. To mount one without\nchanging the host's /proc takes the next kind as well:")
-	s.alone("pid,mnt", "sh -c 'mount -t proc proc /proc; ps -e -o pid=,comm='")
+	s.alone("pid,mnt", "sh -c 'mount -t proc proc /proc; ps -e -o pid=,comm=' | tr -s ' '")
 }
 
 func (s *stage) mnt() {
@@ -82,7 +84,8 @@ func (s *stage) userIDs() {
 
 func (s *stage) cgroup() {
 	s.Part("cgroup: the own group is the root")
-	s.alone("cgroup", "tail -n 1 /proc/self/cgroup")
+	s.alone("cgroup", `sh -c 'test $(readlink /proc/self/ns/cgroup) != '$(readlink /proc/self/ns/cgroup) && echo "another namespace"`)
+	s.alone("cgroup", "cut -d : -f 3 /proc/self/cgroup | sort -u")
 	s.Say("Only the names change: the process is in the same group as before. Chapter 3 is about\nwhat a group may use.")
 }
 

@@ -55,6 +55,9 @@ func processesOf(parent int) (children []child) {
 		}
 		number, rest, _ := strings.Cut(string(text), " (")
 		end := strings.LastIndex(rest, ") ")
+		if end < 0 {
+			continue
+		}
 		fields := strings.Fields(rest[end+2:])
 		if pid, err := strconv.Atoi(number); err == nil && fields[1] == strconv.Itoa(parent) {
 			children = append(children, child{pid, rest[:end], fields[0]})

@@ -14,6 +14,7 @@ import (
 
 	"skiff.example/stage01-chroot/hint"
 	"skiff.example/stage02-namespaces/container"
+	"skiff.example/stage02-namespaces/look"
 	"skiff.example/stage02-namespaces/namespace"
 )
 
@@ -40,11 +41,11 @@ func newCommand(c *cli.Context, words []string) error {
 	if err != nil {
 		return err
 	}
-	box := hostProgram(namespaces, o, words[1:])
-	if err := complete(box, o); err != nil {
+	alone := hostProgram(namespaces, o, words[1:])
+	if err := withMaps(alone, o); err != nil {
 		return err
 	}
-	return carryOut(c.Context, o, box)
+	return runOrPrint(c.Context, o, alone)
 }
 
 // hostProgram is a program of the host, with the caller's environment.
@@ -63,17 +64,20 @@ func joinCommand(c *cli.Context, words []string) (err error) {
 	if err != nil {
 		return err
 	}
-	pid, err := strconv.Atoi(words[0])
-	if err != nil { // no number: a folder
+	if _, err := strconv.Atoi(words[0]); err != nil { // no number: a folder
 		namespaces, err := setOfFolder(words[0], wanted)
 		if err != nil {
 			return err
 		}
-		return carryOut(c.Context, o, hostProgram(namespaces, o, words[1:]))
+		return runOrPrint(c.Context, o, hostProgram(namespaces, o, words[1:]))
+	}
+	pid, err := look.ParsePid(words[0])
+	if err != nil {
+		return err
 	}
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
-		return fmt.Errorf("join the namespaces of process %d: %w", pid, err)
+		return hint.Add(fmt.Errorf("join the namespaces of process %d: %w", pid, err), "it has ended; ps -e lists those that are there")
 	}
 	pidfd := os.NewFile(uintptr(fd), fmt.Sprint("process ", pid))
 	defer pidfd.Close()
@@ -81,7 +85,7 @@ func joinCommand(c *cli.Context, words []string) (err error) {
 	if err != nil {
 		return err
 	}
-	return carryOut(c.Context, o, hostProgram(namespaces, o, words[1:]))
+	return runOrPrint(c.Context, o, hostProgram(namespaces, o, words[1:]))
 }
 
 // kindsOf reads "mnt,pid"; "" is all kinds.
@@ -133,27 +137,35 @@ func setOfFolder(dir string, wanted []namespace.Kind) (*namespace.Set, error) {
 }
 
 // keepCommand gives namespaces of a process a second reference, a file, so that
-// they outlive the process.
+// they outlive the process. When it fails, what it has made is gone again, and
+// nothing else.
 func keepCommand(_ *cli.Context, words []string) error {
-	pid, err := strconv.Atoi(words[0])
+	pid, err := look.ParsePid(words[0])
 	if err != nil {
-		return fmt.Errorf("keep: %q is not a process id", words[0])
+		return err
 	}
-	var kinds []namespace.Kind
-	for _, name := range words[2:] {
-		k, err := kindOf(name)
-		if err != nil {
+	kinds, err := kindsOf(strings.Join(words[2:], ","))
+	if err != nil {
+		return err
+	}
+	dir := words[1]
+	made := os.Mkdir(dir, 0o700)
+	if made != nil && !errors.Is(made, os.ErrExist) {
+		return fmt.Errorf("keep: %w", made)
+	}
+	var kept []string
+	for _, k := range kinds {
+		path := filepath.Join(dir, k.File)
+		if err := namespace.Keep(pid, k, path); err != nil {
+			for _, path := range kept {
+				err = errors.Join(err, namespace.Forget(path))
+			}
+			if made == nil {
+				err = errors.Join(err, os.Remove(dir))
+			}
 			return err
 		}
-		kinds = append(kinds, k)
-	}
-	if err := os.MkdirAll(words[1], 0o700); err != nil {
-		return fmt.Errorf("keep: %w", err)
-	}
-	for _, k := range kinds {
-		if err := namespace.Keep(pid, k, filepath.Join(words[1], k.File)); err != nil {
-			return errors.Join(err, forget(words[1]))
-		}
+		kept = append(kept, path)
 	}
 	return nil
 }
@@ -171,8 +183,8 @@ func forget(dir string) error {
 			return err
 		}
 	}
-	if err := os.Remove(dir); err != nil {
-		return fmt.Errorf("forget: %w", err)
+	if err := os.Remove(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("forget what is kept in %q: %w", dir, errors.Unwrap(err))
 	}
 	return nil
 }

@@ -23,6 +23,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -34,9 +35,13 @@ import (
 	"skiff.example/stage02-namespaces/pid1"
 )
 
-// box is the container of this chapter: the program argv in the root file system
-// at root, with what the command line asks for.
-func box(o options, root string, argv []string) (*container.Container, error) {
+// newContainer is the container of this chapter: the program argv in the root file
+// system at root, with what the command line asks for.
+func newContainer(o options, root string, argv []string) (*container.Container, error) {
+	root, err := filepath.Abs(root)
+	if err != nil {
+		return nil, err
+	}
 	path, err := rootfs.Find(root, argv[0])
 	if err != nil {
 		return nil, err
@@ -54,12 +59,12 @@ func box(o options, root string, argv []string) (*container.Container, error) {
 		Namespaces: namespaces, Root: root, Hostname: o.hostname, Mounts: o.mounts,
 		Path: path, Argv: argv, Env: container.Environment(), Init: o.init, Explain: o.explain,
 	}
-	return c, complete(c, o)
+	return c, withMaps(c, o)
 }
 
-// complete gives a container's new namespaces what they need: ids to a user
-// namespace, offsets to a time namespace.
-func complete(c *container.Container, o options) (err error) {
+// withMaps gives a container's new namespaces what they need: a map of ids to a
+// user namespace, offsets to a time namespace.
+func withMaps(c *container.Container, o options) (err error) {
 	if len(o.clocks) > 0 {
 		if err := c.Namespaces.SetTimeOffsets(o.clocks); err != nil {
 			return errors.Join(err, c.Namespaces.Close())
@@ -77,18 +82,18 @@ func complete(c *container.Container, o options) (err error) {
 func run(ctx context.Context, o options, root string, argv []string) (err error) {
 	// The kernel's word for most mistakes is "no such file or directory"; looked
 	// at beforehand, they can be told apart.
-	if err := rootfs.Check(root, argv[0]); err != nil {
+	if err := rootfs.Check(root, argv[0]); err != nil && !o.plan {
 		return err
 	}
-	c, err := box(o, root, argv)
+	c, err := newContainer(o, root, argv)
 	if err != nil {
 		return err
 	}
-	return carryOut(ctx, o, c)
+	return runOrPrint(ctx, o, c)
 }
 
-// carryOut runs a container, or prints its plan.
-func carryOut(ctx context.Context, o options, c *container.Container) (err error) {
+// runOrPrint runs a container, or prints its plan.
+func runOrPrint(ctx context.Context, o options, c *container.Container) (err error) {
 	defer func() { err = errors.Join(err, c.Namespaces.Close()) }()
 	if o.plan {
 		return printPlan(os.Stdout, c)

@@ -66,7 +66,7 @@ func readOptions(c *cli.Context) (o options, err error) {
 	for _, word := range c.StringSlice("join") {
 		kind, where, ok := strings.Cut(word, "=")
 		if !ok || where == "" {
-			return o, hint.Add(fmt.Errorf("--join %s: want KIND=PID or KIND=FILE", word), "for example: --join net=1234")
+			return o, hint.Add(fmt.Errorf("--join %q: want KIND=PID or KIND=FILE", word), "for example: --join net=1234")
 		}
 		if err := o.add(kind, where); err != nil {
 			return o, fmt.Errorf("--join: %w", err)
@@ -116,7 +116,7 @@ func (o *options) setClocks(words []string) error {
 		name, seconds, _ := strings.Cut(word, "=")
 		n, err := strconv.ParseInt(seconds, 10, 64)
 		if err != nil {
-			return hint.Add(fmt.Errorf("--clock %s: want NAME=SECONDS", word), "for example: --clock boottime=3600")
+			return hint.Add(fmt.Errorf("--clock %q: want NAME=SECONDS", word), "for example: --clock boottime=3600")
 		}
 		o.clocks[name] = specs.LinuxTimeOffset{Secs: n}
 	}
@@ -143,9 +143,12 @@ func parseMount(word string) (m specs.Mount, err error) {
 		}
 	}
 	if m.Destination == "" {
-		return m, hint.Add(fmt.Errorf("--mount %s: it has no destination", word), "for example: --mount type=tmpfs,destination=/tmp,size=1m")
+		return m, hint.Add(fmt.Errorf("--mount %q: it has no destination", word), "for example: --mount type=tmpfs,destination=/tmp,size=1m")
 	}
 	if m.Type == "bind" {
+		if m.Source == "" {
+			return m, hint.Add(fmt.Errorf("--mount %q: it has no source", word), "for example: --mount type=bind,source=/srv,destination=/srv,ro")
+		}
 		m.Options = append(m.Options, "bind")
 		m.Source, err = filepath.Abs(m.Source)
 	}

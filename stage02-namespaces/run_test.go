@@ -23,6 +23,20 @@ func TestWhatIsSeenInside(t *testing.T) {
 	testkit.Golden(t, portable(seen), "inside.golden")
 }
 
+// The kernel's memory, and the file that makes it reboot, are out of reach, where
+// the kernel has them.
+func TestTheKernelIsOutOfReach(t *testing.T) {
+	testkit.HostUnchanged(t)
+	const attacks = `
+test ! -e /proc/kcore || { read -r line < /proc/kcore && echo "kcore can be read"; }
+test ! -e /proc/sysrq-trigger || { (: > /proc/sysrq-trigger) 2>/dev/null && echo "sysrq can be written"; }
+(: > /proc/sys/kernel/hostname) 2>/dev/null && echo "sysctls can be written"
+echo done`
+	if got := output(t, stage02(t, "run", shellRoot(t), "sh", "-c", attacks)); got != "done\n" {
+		t.Error(got)
+	}
+}
+
 // The same as an ordinary user: what differs is who one is, and how the devices
 // came to be.
 func TestWhatAnOrdinaryUserSeesInside(t *testing.T) {

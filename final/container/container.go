@@ -207,7 +207,7 @@ func (c *Container) makePlan(set *namespace.Set, gate *launch.Gate, stack *overl
 func (c *Container) attend(set *namespace.Set) error {
 	pid, linux := c.process.Pid, c.config.Spec.Linux
 	if set.New(unix.CLONE_NEWUSER) {
-		if err := namespace.WriteMaps(pid, linux.UIDMappings, linux.GIDMappings); err != nil {
+		if err := (namespace.Maps{UIDs: linux.UIDMappings, GIDs: linux.GIDMappings}).Write(pid); err != nil {
 			return err
 		}
 	}

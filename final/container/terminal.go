@@ -33,7 +33,11 @@ func newTerminal(spec *specs.Spec) (*terminal, error) {
 	t := &terminal{}
 	for _, m := range spec.Mounts {
 		if m.Type == "devpts" {
-			if err := t.open(m); err != nil {
+			err := t.open(m)
+			if err == nil {
+				err = t.giveTo(spec)
+			}
+			if err != nil {
 				return nil, errors.Join(fmt.Errorf("make a terminal: %w", err), t.Close())
 			}
 			return t, nil
@@ -61,6 +65,22 @@ func (t *terminal) open(m specs.Mount) (err error) {
 		return fmt.Errorf("open the slave: %w", errno)
 	}
 	t.slave = os.NewFile(slave, "slave")
+	return nil
+}
+
+// giveTo makes the container's user the owner of the terminal, so that he can open
+// it again by its name, as login(1) does.
+func (t *terminal) giveTo(spec *specs.Spec) error {
+	uid := int64(spec.Process.User.UID)
+	for _, m := range spec.Linux.UIDMappings {
+		if inside := int64(m.ContainerID); inside <= uid && uid < inside+int64(m.Size) {
+			uid += int64(m.HostID) - inside
+			break
+		}
+	}
+	if err := t.slave.Chown(int(uid), -1); err != nil {
+		return fmt.Errorf("give it to user %d: %w", uid, errors.Unwrap(err))
+	}
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"skiff.example/stage01-chroot/plan"
 	"skiff.example/stage02-namespaces/mount"
 	"skiff.example/stage02-namespaces/namespace"
+	"skiff.example/stage03-cgroups/cgroupmount"
 	"skiff.example/stage04-overlay/overlay"
 )
 
@@ -72,6 +74,9 @@ type Terminal struct {
 // Plan makes the plan of the container's first process. The warnings say what
 // the container asked for and does not get.
 func (c *Container) Plan() (p *plan.Plan, warnings []string, err error) {
+	if err := c.ownNames(); err != nil {
+		return nil, nil, err
+	}
 	p = &plan.Plan{}
 	enter := openCgroups(p, c.Entrances)
 	c.Namespaces.Steps(p)
@@ -91,6 +96,18 @@ func (c *Container) Plan() (p *plan.Plan, warnings []string, err error) {
 	}
 	warnings, err = c.process(p)
 	return p, warnings, err
+}
+
+// ownNames makes sure that the plan does not change the host: a path to a namespace
+// may lead to the one that we are in ourselves.
+func (c *Container) ownNames() error {
+	switch s := c.Spec; {
+	case !c.Namespaces.Has(unix.CLONE_NEWNS):
+		return errors.New("linux.namespaces: the mount namespace is this process's own: its root would be replaced")
+	case (s.Hostname != "" || s.Domainname != "") && !c.Namespaces.Has(unix.CLONE_NEWUTS):
+		return errors.New("hostname or domainname is set, but the uts namespace is this process's own: it would rename the host")
+	}
+	return nil
 }
 
 // waitForParent adds the steps that wait, the first time, and then those that
@@ -125,7 +142,7 @@ func (c *Container) fileSystem(p *plan.Plan) error {
 	}
 	root := mount.NewRoot(p, c.Spec.Root.Path)
 	c.root = root
-	if c.Namespaces.Has(unix.CLONE_NEWUSER) {
+	if c.Namespaces.Has(unix.CLONE_NEWUSER) || !namespace.InFirstUser() {
 		root.OwnUserNamespace(c.Spec.Linux.UIDMappings, c.Spec.Linux.GIDMappings)
 	}
 	if err := root.Propagation(c.Spec.Linux.RootfsPropagation); err != nil {
@@ -164,7 +181,7 @@ func (c *Container) mount(p *plan.Plan, root *mount.Root, m specs.Mount) error {
 	switch {
 	case m.Type == "cgroup" || m.Type == "cgroup2":
 		c.waitForParent(p) // its groups are made meanwhile
-		return mountCgroups(root, m, c.Cgroups)
+		return cgroupmount.Add(root, m, c.Cgroups)
 	case m.Type == "devpts" && c.Terminal != nil:
 		root.Attach(c.Terminal.Devpts, m)
 		return nil

@@ -55,7 +55,7 @@ func sysctls(p *plan.Plan, root plan.FD, values map[string]string, set *namespac
 		}
 		file := p.Register("sysctl")
 		how := unix.OpenHow{
-			Flags:   unix.O_WRONLY | unix.O_CLOEXEC,
+			Flags:   unix.O_WRONLY | unix.O_NONBLOCK | unix.O_CLOEXEC, // without /proc it could be a FIFO of the image
 			Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_SYMLINKS,
 		}
 		p.Add(

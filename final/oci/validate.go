@@ -25,8 +25,8 @@ func validate(s *specs.Spec) error {
 		return errors.New("linux is missing: only Linux containers are supported")
 	case !hasNamespace(s, specs.MountNamespace):
 		return errors.New("linux.namespaces has no mount namespace: without one the host's root would be replaced")
-	case s.Hostname != "" && !hasNamespace(s, specs.UTSNamespace):
-		return errors.New("hostname is set, but linux.namespaces has no uts namespace: it would rename the host")
+	case (s.Hostname != "" || s.Domainname != "") && !hasNamespace(s, specs.UTSNamespace):
+		return errors.New("hostname or domainname is set, but linux.namespaces has no uts namespace: it would rename the host")
 	}
 	if err := validateProcess(s.Process); err != nil {
 		return err

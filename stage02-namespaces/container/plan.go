@@ -9,6 +9,7 @@ import (
 	"skiff.example/stage02-namespaces/execvp"
 	"skiff.example/stage02-namespaces/launch"
 	"skiff.example/stage02-namespaces/mount"
+	"skiff.example/stage02-namespaces/namespace"
 	"skiff.example/stage02-namespaces/pid1"
 )
 
@@ -35,9 +36,8 @@ func (c *Container) Plan() (p *plan.Plan, err error) {
 // closes the files that the plan refers to.
 func (c *Container) plan(gate *launch.Gate) (p *plan.Plan, done func() error, err error) {
 	p, done = &plan.Plan{}, func() error { return nil }
-	if c.Namespaces.Has(unix.CLONE_NEWPID) && !c.Namespaces.New(unix.CLONE_NEWPID) {
-		p.Section(chapter, "who is in there must not look into this process") // CVE-2016-9962
-		p.Add(plan.NotDumpable())
+	if c.Root != "" && !c.Namespaces.New(unix.CLONE_NEWNS) {
+		return nil, nil, errors.New("a container with a root needs a new mount namespace: in a joined one it would replace the root of all who are in it")
 	}
 	c.Namespaces.Steps(p)
 	if gate != nil {
@@ -80,7 +80,7 @@ func (c *Container) identity(p *plan.Plan) {
 	}
 	if c.Root != "" {
 		leave := plan.Setgroups()
-		if own { // there it may be denied, for good reasons: user_namespaces(7)
+		if c.restricted() { // there it may be denied, for good reasons: user_namespaces(7)
 			leave = leave.Accept(unix.EPERM)
 		}
 		p.Add(leave)
@@ -88,6 +88,13 @@ func (c *Container) identity(p *plan.Plan) {
 	if own {
 		p.Add(plan.Setresgid(0), plan.Setresuid(0))
 	}
+}
+
+// restricted tells whether the container is in another user namespace than the
+// first one, where nobody may do everything: its own, or that of a container in
+// which all of this runs.
+func (c *Container) restricted() bool {
+	return c.Namespaces.Has(unix.CLONE_NEWUSER) || !namespace.InFirstUser()
 }
 
 // fileSystem adds the steps that build the container's tree of mounts on its
@@ -98,7 +105,7 @@ func (c *Container) fileSystem(p *plan.Plan) (done func() error, err error) {
 		p.Add(c.Layers...)
 	}
 	r := mount.NewRoot(p, c.Root)
-	if c.Namespaces.Has(unix.CLONE_NEWUSER) {
+	if c.restricted() {
 		r.OwnUserNamespace(c.Maps.UIDs, c.Maps.GIDs)
 	}
 	p.Section(chapter, "files get the mode that they ask for")

@@ -49,7 +49,7 @@ func oneSuffices(steps []plan.Step, name string, env []string) []plan.Step {
 			steps[i] = steps[i].Accept(unix.ENOENT, unix.ENOTDIR, unix.EACCES)
 		}
 		if !strings.Contains(name, "/") {
-			steps[i] = steps[i].Hint(unix.ENOENT, "no directory of the container's PATH has it: "+PathOf(env))
+			steps[i] = steps[i].Hint(unix.ENOENT, "no directory of PATH has it: "+PathOf(env))
 		}
 	}
 	return steps

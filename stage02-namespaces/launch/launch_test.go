@@ -2,8 +2,12 @@ package launch_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
+	"runtime"
+	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -96,6 +100,7 @@ func TestAGateHoldsTheChildUntilItIsOpened(t *testing.T) {
 	defer gate.Close()
 	made := t.TempDir() + "/made"
 	process := start(t, exits(0, append(gate.Steps(), plan.Mkdirat(plan.CWD, made, 0o755))...), launch.Options{})
+	atTheGate(t, process.Pid)
 	if _, err := os.Stat(made); err == nil {
 		t.Fatal("the child passed a closed gate")
 	}
@@ -113,6 +118,58 @@ func TestAGateHoldsTheChildUntilItIsOpened(t *testing.T) {
 	}
 }
 
+// atTheGate waits until a process is in read(2): proc_pid_syscall(5).
+func atTheGate(t *testing.T, pid int) {
+	t.Helper()
+	want := fmt.Sprintf("%d ", unix.SYS_READ)
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		call, err := os.ReadFile(fmt.Sprintf("/proc/%d/syscall", pid))
+		if err != nil || time.Now().After(end) {
+			t.Fatalf("process %d does not come to its gate: it is in call %q, %v", pid, call, err)
+		}
+		if strings.HasPrefix(string(call), want) {
+			return
+		}
+	}
+}
+
+// Between clone3 and the program all signals are blocked, and afterwards the
+// parent's thread has the mask that it had: proc_pid_status(5).
+func TestSignalsAreBlockedUntilTheProgramRuns(t *testing.T) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	before := blockedBy(t, "thread-self")
+	gate, err := launch.NewGate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer gate.Close()
+	process := start(t, exits(0, gate.Steps()...), launch.Options{})
+	atTheGate(t, process.Pid)
+	const all = "fffffffffffbfeff" // but for SIGKILL and SIGSTOP, which nobody can block
+	if got := blockedBy(t, fmt.Sprint(process.Pid)); got != all {
+		t.Errorf("the child blocks %s, want %s", got, all)
+	}
+	if after := blockedBy(t, "thread-self"); after != before {
+		t.Errorf("this thread blocks %s, before %s", after, before)
+	}
+	if err := process.Kill(); err != nil {
+		t.Error(err)
+	}
+}
+
+// blockedBy is the mask of signals that a process blocks, in hexadecimal.
+func blockedBy(t *testing.T, process string) string {
+	t.Helper()
+	status, err := os.ReadFile("/proc/" + process + "/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, mask, _ := strings.Cut(string(status), "\nSigBlk:\t")
+	mask, _, _ = strings.Cut(mask, "\n")
+	return mask
+}
+
 func TestAGateThatIsDroppedEndsTheChild(t *testing.T) {
 	gate, err := launch.NewGate()
 	if err != nil {
@@ -122,6 +179,11 @@ func TestAGateThatIsDroppedEndsTheChild(t *testing.T) {
 	if err := gate.Close(); err != nil {
 		t.Fatal(err)
 	}
+	impatience := time.AfterFunc(10*time.Second, func() {
+		t.Error("the child waits for ever")
+		_ = process.Kill()
+	})
+	defer impatience.Stop()
 	if err := process.Started(); !errors.Is(err, unix.ECANCELED) {
 		t.Errorf("error %v, want %v", err, unix.ECANCELED)
 	}

@@ -75,8 +75,7 @@ func (p *Process) Wait() (unix.WaitStatus, error) {
 	return status, p.failure()
 }
 
-// reap is wait4(2), once. __WALL, because the exit signal of a nested clone
-// may be another one.
+// reap is wait4(2), once.
 func (p *Process) reap() (unix.WaitStatus, error) {
 	p.waiting.Lock()
 	defer p.waiting.Unlock()
@@ -84,7 +83,7 @@ func (p *Process) reap() (unix.WaitStatus, error) {
 		return p.status, nil
 	}
 	for {
-		_, err := unix.Wait4(p.Pid, &p.status, unix.WALL, nil)
+		_, err := unix.Wait4(p.Pid, &p.status, 0, nil)
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}

@@ -118,7 +118,7 @@ func heldAfter(t *testing.T, steps ...plan.Step) int {
 func mapIDs(pid int) error {
 	users := []specs.LinuxIDMapping{{ContainerID: 0, HostID: 1000, Size: 1}, {ContainerID: 1, HostID: 100000, Size: 65536}}
 	groups := []specs.LinuxIDMapping{{ContainerID: 0, HostID: 1000, Size: 1}}
-	return namespace.WriteMaps(pid, users, groups)
+	return namespace.Maps{UIDs: users, GIDs: groups}.Write(pid)
 }
 
 // container is a process 1 with a root file system of its own: a tmpfs, with

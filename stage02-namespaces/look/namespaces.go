@@ -2,7 +2,6 @@ package look
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 
@@ -82,7 +81,7 @@ func (p *Process) ReadRelatives(k namespace.Kind) (Relatives, error) {
 	}
 	defer func() { f.Close() }() // whichever it is by then
 	if k.Flag != unix.CLONE_NEWUSER {
-		owner, err := relative(f, unix.NS_GET_USERNS)
+		owner, err := namespace.Relative(f, unix.NS_GET_USERNS)
 		if err != nil {
 			return r, err
 		}
@@ -92,7 +91,7 @@ func (p *Process) ReadRelatives(k namespace.Kind) (Relatives, error) {
 		}
 	}
 	for k.Flag == unix.CLONE_NEWUSER || k.Flag == unix.CLONE_NEWPID {
-		parent, err := relative(f, unix.NS_GET_PARENT)
+		parent, err := namespace.Relative(f, unix.NS_GET_PARENT)
 		if parent == nil {
 			return r, err
 		}
@@ -101,23 +100,4 @@ func (p *Process) ReadRelatives(k namespace.Kind) (Relatives, error) {
 		f = parent
 	}
 	return r, nil
-}
-
-// relative opens the namespace to which f's namespace belongs; its Name is its
-// identity. It is nil where we may not see it.
-func relative(f *os.File, request uint) (*os.File, error) {
-	fd, err := unix.IoctlRetInt(int(f.Fd()), request)
-	if errors.Is(err, unix.EPERM) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("ask for the owner or parent of %q: %w", f.Name(), err)
-	}
-	// An open namespace has the same link below /proc/self/fd as below ns.
-	link := fmt.Sprintf("/proc/self/fd/%d", fd)
-	id, err := os.Readlink(link)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("identify a namespace: %w", err), unix.Close(fd))
-	}
-	return os.NewFile(uintptr(fd), id), nil
 }

@@ -14,6 +14,9 @@ import (
 // could be swapped for a link to a file of the kernel's before it is mounted
 // (CVE-2025-52565). Nor is a link followed where it goes.
 func (r *Root) Console(slave plan.FD) {
+	if r.isHosts("/dev/console") {
+		return // the host's own folder is not changed, see Devices
+	}
 	mounted := r.plan.Register("mounted")
 	r.plan.Section(chapter, "console")
 	target := r.point("/dev/console", "dev/console", true, unix.RESOLVE_IN_ROOT|unix.RESOLVE_NO_SYMLINKS)

@@ -87,7 +87,7 @@ func (w world) open(mapped *launch.Gate, process *launch.Process) error {
 	if w.ids == nil {
 		return nil
 	}
-	if err := namespace.WriteMaps(process.Pid, w.ids, w.ids); err != nil {
+	if err := (namespace.Maps{UIDs: w.ids, GIDs: w.ids}).Write(process.Pid); err != nil {
 		return err
 	}
 	return mapped.Open()

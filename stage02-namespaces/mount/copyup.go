@@ -26,6 +26,12 @@ import (
 // up to nine of the at most 65,536 steps of a plan (machine.MaxOps).
 const maxCopied = 4096
 
+// maxCopiedFile is the size of the largest file that copyFile copies whole, in
+// bytes: a sendfile(2) moves at most 2 GiB less a page.
+const maxCopiedFile = 0x7ffff000
+
+const useVolume = "use a volume for that much, or a writable root"
+
 // An entry is a file, directory … to be copied.
 type entry struct {
 	name   string // below the mount point; "." is that itself
@@ -79,12 +85,12 @@ func (l *lister) directory(dir *os.File, name string) error {
 	}
 	e := entry{name: name}
 	if err := unix.Fstat(int(dir.Fd()), &e.stat); err != nil {
-		return fmt.Errorf("%q: %w", name, err)
+		return fmt.Errorf("%q: %w", tail(name), err)
 	}
 	l.entries = append(l.entries, e)
 	if l.left -= len(names); l.left < 0 {
 		return hint.Add(fmt.Errorf("more than %d files to copy: %w", maxCopied, unix.EMFILE),
-			"use a volume for that much, or a writable root")
+			useVolume)
 	}
 	slices.Sort(names)
 	for _, child := range names {
@@ -100,13 +106,13 @@ func (l *lister) child(dir *os.File, base, name string) error {
 	e := entry{name: name}
 	err := unix.Fstatat(int(dir.Fd()), base, &e.stat, unix.AT_SYMLINK_NOFOLLOW)
 	if err != nil {
-		return fmt.Errorf("%q: %w", name, err)
+		return fmt.Errorf("%q: %w", tail(name), err)
 	}
 	switch e.kind() {
 	case unix.S_IFDIR:
 		fd, err := unix.Openat(int(dir.Fd()), base, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 		if err != nil {
-			return fmt.Errorf("%q: %w", name, err)
+			return fmt.Errorf("%q: %w", tail(name), err)
 		}
 		sub := os.NewFile(uintptr(fd), name)
 		defer sub.Close()
@@ -115,9 +121,13 @@ func (l *lister) child(dir *os.File, base, name string) error {
 		text := make([]byte, unix.PathMax)
 		n, err := unix.Readlinkat(int(dir.Fd()), base, text)
 		if err != nil {
-			return fmt.Errorf("%q: %w", name, err)
+			return fmt.Errorf("%q: %w", tail(name), err)
 		}
 		e.target = string(text[:n])
+	case unix.S_IFREG:
+		if e.stat.Size > maxCopiedFile {
+			return hint.Add(fmt.Errorf("%q: %d bytes: %w", tail(name), e.stat.Size, unix.EFBIG), useVolume)
+		}
 	}
 	l.entries = append(l.entries, e)
 	return nil
@@ -127,7 +137,7 @@ func (l *lister) child(dir *os.File, base, name string) error {
 // attached nowhere yet; from is the directory that it will cover.
 func (r *Root) copyUp(entries []entry, from, to plan.FD, dest string) {
 	for _, e := range entries {
-		at := path.Join(dest, e.name)
+		at := tail(path.Join(dest, e.name))
 		for _, s := range r.copySteps(e, from, to) {
 			r.plan.Add(s.Doing("copy %q into the tmpfs on %q", at, dest).
 				Hint(unix.ENOENT, "somebody has changed the directory while it was copied").
@@ -138,14 +148,14 @@ func (r *Root) copyUp(entries []entry, from, to plan.FD, dest string) {
 	for _, e := range slices.Backward(entries) {
 		if e.kind() == unix.S_IFDIR {
 			r.plan.Add(plan.Utimensat(to, e.name, e.stat.Atim, e.stat.Mtim).
-				Doing("copy the times of %q", path.Join(dest, e.name)))
+				Doing("copy the times of %q", tail(path.Join(dest, e.name))))
 		}
 	}
 }
 
 // copySteps are the steps for one entry.
 func (r *Root) copySteps(e entry, from, to plan.FD) (steps []plan.Step) {
-	permissions := e.stat.Mode &^ unix.S_IFMT
+	permissions := r.permissions(e)
 	switch e.kind() {
 	case unix.S_IFDIR:
 		if e.name == "." {
@@ -193,6 +203,24 @@ func (r *Root) copyFile(e entry, from, to plan.FD) []plan.Step {
 	}
 }
 
+// permissions are those of an entry. Where its owner is nobody in the
+// container's user namespace, the kernel heeds no set-user-ID (user_namespaces(7),
+// "Set-user-ID and set-group-ID programs"). The copy belongs to its root, and
+// must not make every user into that.
+func (r *Root) permissions(e entry) uint32 {
+	permissions := e.stat.Mode &^ unix.S_IFMT
+	if r.user == nil {
+		return permissions
+	}
+	if _, ok := inContainer(e.stat.Uid, r.user.uids); !ok {
+		permissions &^= unix.S_ISUID
+	}
+	if _, ok := inContainer(e.stat.Gid, r.user.gids); !ok {
+		permissions &^= unix.S_ISGID
+	}
+	return permissions
+}
+
 // owner is the step that gives an entry to its owner, if that is not who makes
 // it. In a user namespace an owner who has no place in it remains its root.
 func (r *Root) owner(e entry, to plan.FD) []plan.Step {
@@ -205,4 +233,24 @@ func (r *Root) owner(e entry, to plan.FD) []plan.Step {
 		return nil
 	}
 	return []plan.Step{plan.Fchownat(to, e.name, uid, gid)}
+}
+
+// inContainer is an id of the host as the container's user namespace has it.
+func inContainer(id uint32, maps []specs.LinuxIDMapping) (mapped int, ok bool) {
+	for _, m := range maps {
+		if id >= m.HostID && uint64(id) < uint64(m.HostID)+uint64(m.Size) {
+			return int(id - m.HostID + m.ContainerID), true
+		}
+	}
+	return 0, false
+}
+
+// tail is the end of a long name: a tree can be a thousand folders deep, and an
+// error is for a screen.
+func tail(name string) string {
+	const most = 200
+	if len(name) <= most {
+		return name
+	}
+	return "…" + name[len(name)-most:]
 }

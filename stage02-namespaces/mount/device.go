@@ -3,6 +3,7 @@ package mount
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -39,22 +40,54 @@ var links = []struct{ target, name string }{
 
 // Devices adds the steps that make device nodes, and the symbolic links of
 // /dev. The umask must be 0, so that they get the mode that they should. A
-// node that is there already stays if it is the right one: the root is then
-// one that others have prepared.
+// node that is there already stays if the parent sees that it is the right one:
+// the root is then one that others have prepared. In a /dev that is a folder of
+// the host, a bind mount, nothing is made: the files would be the host's.
 func (r *Root) Devices(devices []specs.LinuxDevice) error {
 	dev := r.plan.Register("dev")
 	r.plan.Section(chapter, "devices")
+	made := map[string]specs.LinuxDevice{}
 	for _, d := range devices {
+		if earlier, twice := made[d.Path]; twice && sameDevice(earlier, d) || r.isHosts(d.Path) {
+			continue
+		}
+		made[d.Path] = d
 		if err := r.device(d); err != nil {
 			return err
 		}
 	}
-	r.plan.Add(plan.Openat2(r.fd, "dev", directory(unix.RESOLVE_IN_ROOT|unix.RESOLVE_NO_SYMLINKS)).Into(dev).
+	if r.isHosts("/dev/fd") {
+		return nil
+	}
+	r.plan.Add(plan.Openat2(r.fd, "dev", directory(r.resolveDevice("dev"))).Into(dev).
 		Hint(unix.ELOOP, "the root file system has a symbolic link where /dev should be"))
 	for _, l := range links {
 		r.plan.Add(plan.Symlinkat(l.target, dev, l.name).Accept(unix.EEXIST))
 	}
 	return nil
+}
+
+// isHosts tells whether path is in a /dev that a bind mount shows.
+func (r *Root) isHosts(path string) bool {
+	if !strings.HasPrefix(inRoot(path), "dev/") {
+		return false
+	}
+	for _, c := range slices.Backward(r.view.covers) {
+		if c.place == "dev" {
+			return c.tree != ""
+		}
+	}
+	return false
+}
+
+// resolveDevice says how the folder for a device is looked up: without links; and
+// where the parent does not know what an image's links have made of an earlier
+// mount, in no other mount than those that it knows.
+func (r *Root) resolveDevice(folder string) uint64 {
+	if r.view.hidden && !r.view.covered(folder) {
+		return unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_XDEV
+	}
+	return unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_SYMLINKS
 }
 
 // nodeTypes are the file types of a device's type: runtime-spec
@@ -69,11 +102,12 @@ func (r *Root) device(d specs.LinuxDevice) error {
 	if !ok || !strings.HasPrefix(d.Path, "/") {
 		return fmt.Errorf("device %q: want an absolute path and one of the types c, b, u, p, not %q", d.Path, d.Type)
 	}
-	if err := r.checkExisting(d, kind); err != nil {
+	exists, err := r.checkExisting(d, kind)
+	if err != nil {
 		return err
 	}
 	parent, name := r.plan.Register("parent"), path.Base(d.Path)
-	r.plan.Add(plan.Openat2(r.fd, inRoot(path.Dir(d.Path)), directory(unix.RESOLVE_IN_ROOT|unix.RESOLVE_NO_SYMLINKS)).Into(parent).
+	r.plan.Add(plan.Openat2(r.fd, inRoot(path.Dir(d.Path)), directory(r.resolveDevice(inRoot(path.Dir(d.Path))))).Into(parent).
 		Doing("open the folder of device %q", d.Path).
 		Hint(unix.ENOENT, "the folder of a device must exist in the root or be a mount"))
 	if r.user != nil && kind != unix.S_IFIFO {
@@ -89,8 +123,11 @@ func (r *Root) device(d specs.LinuxDevice) error {
 	if d.GID != nil {
 		group = int(*d.GID)
 	}
-	r.plan.Add(plan.Mknodat(parent, name, kind|mode, unix.Mkdev(uint32(d.Major), uint32(d.Minor))).
-		Accept(unix.EEXIST).Doing("make device %q", d.Path))
+	if !exists {
+		r.plan.Add(plan.Mknodat(parent, name, kind|mode, unix.Mkdev(uint32(d.Major), uint32(d.Minor))).
+			Doing("make device %q", d.Path).
+			Hint(unix.EEXIST, "the root file system has something there, which may be another file: mount a tmpfs on the folder"))
+	}
 	if owner != 0 || group != 0 {
 		r.plan.Add(plan.Fchownat(parent, name, owner, group).Doing("change owner of device %q", d.Path))
 	}
@@ -98,23 +135,29 @@ func (r *Root) device(d specs.LinuxDevice) error {
 }
 
 // checkExisting refuses a device whose place is taken by something else, such
-// as a file "null" that keeps what is thrown away, if it can be seen already.
-func (r *Root) checkExisting(d specs.LinuxDevice, kind uint32) error {
+// as a file "null" that keeps what is thrown away, if it can be seen already;
+// and tells whether the device is there.
+func (r *Root) checkExisting(d specs.LinuxDevice, kind uint32) (exists bool, err error) {
 	file, err := r.view.open(inRoot(d.Path), unix.O_PATH)
 	if err != nil {
-		return nil // nothing there, or not to be seen: the steps will tell
+		return false, nil // nothing there, or not to be seen: the steps will tell
 	}
 	defer file.Close()
 	var s unix.Stat_t
 	if err := unix.Fstat(int(file.Fd()), &s); err != nil {
-		return fmt.Errorf("device %q: %w", d.Path, err)
+		return false, fmt.Errorf("device %q: %w", d.Path, err)
 	}
 	if !isDevice(s, d, kind) {
-		return hint.Add(fmt.Errorf("device %q: %w", d.Path, unix.EEXIST),
+		return false, hint.Add(fmt.Errorf("device %q: %w", d.Path, unix.EEXIST),
 			fmt.Sprintf("the root file system has something else there: mode %#o, device %d:%d",
 				s.Mode, unix.Major(s.Rdev), unix.Minor(s.Rdev)))
 	}
-	return nil
+	return true, nil
+}
+
+// sameDevice tells whether two devices of a configuration are one.
+func sameDevice(a, b specs.LinuxDevice) bool {
+	return a.Type == b.Type && a.Major == b.Major && a.Minor == b.Minor
 }
 
 // isDevice tells whether a file is the device.

@@ -1,8 +1,11 @@
 package mount
 
 import (
+	"fmt"
+
 	"golang.org/x/sys/unix"
 
+	"skiff.example/stage01-chroot/hint"
 	"skiff.example/stage01-chroot/plan"
 )
 
@@ -15,7 +18,13 @@ import (
 //
 // Which of the two it is only the kernel knows when the plan runs, so both
 // are in the plan: the first opening succeeds for directories only.
-func (r *Root) Mask(path string) {
+//
+// A host whose /dev/null is something else is an error: whatever covers the
+// path would be there for the container to read (CVE-2025-31133).
+func (r *Root) Mask(path string) error {
+	if err := checkNull(); err != nil {
+		return fmt.Errorf("mask %q: %w", path, err)
+	}
 	p := r.plan
 	dir, file := p.Register("masked_dir"), p.Register("masked_file")
 	fs, cover := p.Register("fs"), p.Register("cover")
@@ -41,6 +50,20 @@ func (r *Root) Mask(path string) {
 	} {
 		p.Add(s.Doing("mask %q", path))
 	}
+	return nil
+}
+
+// checkNull makes sure that the host's /dev/null is that: null(4).
+func checkNull() error {
+	var s unix.Stat_t
+	if err := unix.Lstat("/dev/null", &s); err != nil {
+		return fmt.Errorf("look at the host's /dev/null: %w", err)
+	}
+	if s.Mode&unix.S_IFMT != unix.S_IFCHR || s.Rdev != unix.Mkdev(1, 3) {
+		return hint.Add(fmt.Errorf("the host's /dev/null is not the character device 1:3, but mode %#o, device %d:%d: %w",
+			s.Mode, unix.Major(s.Rdev), unix.Minor(s.Rdev), unix.ENODEV), "mknod -m 666 /dev/null c 1 3")
+	}
+	return nil
 }
 
 // ReadOnlyPath adds the steps that make a path, and all mounts below it,

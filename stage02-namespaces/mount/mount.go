@@ -29,7 +29,7 @@ func (r *Root) Mount(m specs.Mount) error {
 	}
 	resolved, err := r.view.resolve(m.Destination)
 	if err != nil {
-		return fmt.Errorf("mount %q: look up its place in the root: %w", m.Destination, err)
+		return fmt.Errorf("mount %q: look up its place in the root: %w", tail(m.Destination), err)
 	}
 	if err := checkPlace(m, o, resolved); err != nil {
 		return err
@@ -37,7 +37,7 @@ func (r *Root) Mount(m specs.Mount) error {
 	r.plan.Section(chapter, "mount "+m.Destination)
 	switch {
 	case o.Remount:
-		r.remount(m, o)
+		r.remount(m, o, resolved)
 		return nil
 	case o.Bind || m.Type == "bind":
 		return r.bind(m, o, resolved)
@@ -72,7 +72,7 @@ func (r *Root) fileSystem(m specs.Mount, o Options, resolved string) error {
 	}
 	late := r.readOnlyLater(m, &o)
 	r.forFileSystem(m, &o, resolved)
-	target := r.point(m.Destination, place(m, resolved), false, resolveFor(m))
+	target := r.point(m.Destination, place(m, resolved), false, r.resolveFor(m, resolved))
 	mounted := r.newMount(m, o, late)
 	r.setIDMap(mounted, m.Destination, ids)
 	r.copyUp(entries, target, mounted, m.Destination)
@@ -184,19 +184,21 @@ func (r *Root) BindFolder(m specs.Mount) error {
 		return fmt.Errorf("mount %q: %w", m.Destination, err)
 	}
 	r.plan.Section(chapter, "mount "+m.Destination)
-	resolved := r.hide(m.Destination)
-	return r.addBind(m, o, resolved, false)
+	resolved := r.resolved(m.Destination)
+	if err := r.addBind(m, o, resolved, false); err != nil {
+		return err
+	}
+	r.view.mounted(cover{place: resolved, hidden: true})
+	return nil
 }
 
-// hide notes that what will be at dest cannot be known before the plan runs,
-// and returns where that is.
-func (r *Root) hide(dest string) (resolved string) {
-	resolved, err := r.view.resolve(dest)
+// resolved is where the links of the image lead, as far as that can be seen.
+func (r *Root) resolved(dest string) string {
+	name, err := r.view.resolve(dest)
 	if err != nil {
 		return inRoot(dest) // the child will say what is wrong
 	}
-	r.view.mounted(cover{place: resolved, hidden: true})
-	return resolved
+	return name
 }
 
 // addBind adds the steps of a bind mount, of a file or of a folder.
@@ -205,7 +207,7 @@ func (r *Root) addBind(m specs.Mount, o Options, resolved string, file bool) err
 	if err != nil {
 		return err
 	}
-	target := r.point(m.Destination, place(m, resolved), file, resolveFor(m))
+	target := r.point(m.Destination, place(m, resolved), file, r.resolveFor(m, resolved))
 	mounted, err := r.tree(m, o, ids)
 	if err != nil {
 		return err
@@ -244,9 +246,6 @@ func (r *Root) attach(mounted, target plan.FD, m specs.Mount, o Options) {
 	r.setAttributes(mounted, m.Destination, o)
 }
 
-// unlikeKinds is the usual cause of a mount that does not fit its place.
-const unlikeKinds = "a directory can only be mounted on a directory, and a file on a file"
-
 // setAttributes adds the steps that change a mount's attributes and
 // propagation. mount_setattr(2) leaves what is not named as it is, so the
 // attributes that a user namespace has locked stay.
@@ -275,9 +274,10 @@ func (r *Root) setAttributes(mounted plan.FD, dest string, o Options) {
 // mount that is attached nowhere.
 func (r *Root) Attach(fd plan.FD, m specs.Mount) {
 	r.plan.Section(chapter, "mount "+m.Destination)
-	resolved := r.hide(m.Destination)
-	target := r.point(m.Destination, place(m, resolved), false, resolveFor(m))
+	resolved := r.resolved(m.Destination)
+	target := r.point(m.Destination, place(m, resolved), false, r.resolveFor(m, resolved))
 	r.attach(fd, target, m, Options{})
+	r.view.mounted(cover{place: resolved, hidden: true})
 }
 
 // or is a, or b when a is empty.

@@ -27,10 +27,11 @@ func (r *Root) point(dest, name string, file bool, resolve uint64) plan.Register
 	open := plan.Openat2(r.fd, name, anything(resolve)).Into(target).
 		Doing("open mount point %q", dest).
 		Hint(unix.ELOOP, "the root file system has a symbolic link where a directory is needed, or links in a circle").
+		Hint(unix.EXDEV, "the root file system has a symbolic link there, which leads into another mount, such as /proc or /dev: name that place itself").
 		Hint(unix.EAGAIN, "somebody renames directories in the root file system, again and again")
 	r.plan.Add(open.Accept(unix.ENOENT))
-	if name == "." {
-		return target // the root itself is always there
+	if name == "." || len(name) >= unix.PathMax {
+		return target // the root itself is always there; and nothing has such a long name
 	}
 	parts := strings.Split(name, "/")
 	for i, part := range parts {
@@ -51,7 +52,7 @@ func (r *Root) point(dest, name string, file bool, resolve uint64) plan.Register
 // place is the name to open for a mount: where the links of the image lead, or
 // for a place to which none may lead the destination itself.
 func place(m specs.Mount, resolved string) string {
-	if resolveFor(m)&unix.RESOLVE_NO_SYMLINKS != 0 {
+	if isKernels(m) {
 		return inRoot(m.Destination)
 	}
 	return resolved

@@ -1,6 +1,7 @@
 package mount
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -45,16 +46,19 @@ func checkPlace(m specs.Mount, o Options, place string) error {
 	if place == "." {
 		return fmt.Errorf("mount %q: the root itself is root.path of the configuration", m.Destination)
 	}
-	if err := checkProc(m, "/"+place); err != nil {
+	if dest != place && (place == "dev" || place == "sys") {
+		return fmt.Errorf("mount %q, which is %q in the root: to mount something there, say so", m.Destination, "/"+place)
+	}
+	if err := checkProc(m, o, "/"+place); err != nil {
 		return err
 	}
-	return checkProc(m, path.Join("/", dest))
+	return checkProc(m, o, path.Join("/", dest))
 }
 
 // checkProc refuses mounts that would hide /proc, or parts of it that decide
 // about security, behind the container's own files (CVE-2019-19921).
-func checkProc(m specs.Mount, place string) error {
-	if place != "/proc" && !strings.HasPrefix(place, "/proc/") || place == "/proc" && m.Type == "proc" ||
+func checkProc(m specs.Mount, o Options, place string) error {
+	if place != "/proc" && !strings.HasPrefix(place, "/proc/") || place == "/proc" && isProc(m, o) ||
 		slices.Contains(overProc, place) {
 		return nil
 	}
@@ -66,13 +70,40 @@ func checkProc(m specs.Mount, place string) error {
 		m.Destination, through, strings.Join(overProc, " "))
 }
 
-// resolveFor says how the place for a mount is looked up. A /proc that is a
-// symbolic link would send writes meant for the kernel somewhere else
-// (CVE-2019-16884, CVE-2023-27561): for proc and sysfs no symbolic link is
-// followed.
-func resolveFor(m specs.Mount) uint64 {
-	if dest := inRoot(m.Destination); m.Type == "proc" || m.Type == "sysfs" || dest == "proc" || dest == "sys" {
+// isProc tells whether a mount shows a proc file system: a new one, or by a bind
+// mount all of the host's. For a bind mount the type is a mere word.
+func isProc(m specs.Mount, o Options) bool {
+	if !o.Bind && m.Type != "bind" {
+		return m.Type == "proc"
+	}
+	const rootOfProc = 1 // the inode number, PROC_ROOT_INO in the kernel
+	var fs unix.Statfs_t
+	var top unix.Stat_t
+	err := errors.Join(unix.Statfs(m.Source, &fs), unix.Stat(m.Source, &top))
+	return err == nil && fs.Type == unix.PROC_SUPER_MAGIC && top.Ino == rootOfProc
+}
+
+// isKernels tells whether a mount shows what the kernel says of itself, or stands
+// where that is looked for. A /proc that is a symbolic link would send writes
+// meant for the kernel somewhere else (CVE-2019-16884, CVE-2023-27561): on the
+// way to these no symbolic link is followed.
+func isKernels(m specs.Mount) bool {
+	dest := inRoot(m.Destination)
+	return m.Type == "proc" || m.Type == "sysfs" || dest == "proc" || dest == "sys"
+}
+
+// resolveFor says how the place for a mount is looked up: openat2(2).
+//
+// Where the parent cannot see the root, it cannot see either that a link of the
+// image leads over /proc, /sys or /dev (CVE-2019-16884, CVE-2019-19921,
+// CVE-2026-41579). So no link may lead into another mount (RESOLVE_NO_XDEV); and
+// what is said to be in a mount of the plan is looked for without links.
+func (r *Root) resolveFor(m specs.Mount, resolved string) uint64 {
+	switch {
+	case isKernels(m) || r.view.hidden && r.view.covered(resolved):
 		return unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_SYMLINKS
+	case r.view.hidden:
+		return unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS | unix.RESOLVE_NO_XDEV
 	}
 	return unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS
 }

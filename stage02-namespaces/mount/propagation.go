@@ -19,7 +19,9 @@ import (
 // mounts of the host in.
 func Detach(p *plan.Plan, propagation uintptr) {
 	p.Section(chapter, "mounts of its own")
-	p.Add(plan.Mount("", "/", "", unix.MS_REC|propagation, ""))
+	p.Add(plan.Mount("", "/", "", unix.MS_REC|propagation, "").
+		Hint(unix.EINVAL, "\"/\" is no mount point, as in a chroot: leave the chroot, or make its root one "+
+			"before you enter it: mount --rbind DIR DIR"))
 }
 
 // DetachFor is the propagation for Detach that goes with a word for

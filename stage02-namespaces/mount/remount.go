@@ -18,9 +18,9 @@ import (
 // remount adds the steps for the option "remount". What is not named stays as
 // it is. With "bind" only the mount is changed, as in mount(8); without it,
 // words for the file system go to that, for whoever else has it mounted too.
-func (r *Root) remount(m specs.Mount, o Options) {
+func (r *Root) remount(m specs.Mount, o Options, resolved string) {
 	target := r.plan.Register("target")
-	r.plan.Add(plan.Openat2(r.fd, inRoot(m.Destination), anything(resolveFor(m))).Into(target).
+	r.plan.Add(plan.Openat2(r.fd, inRoot(m.Destination), anything(r.resolveFor(m, resolved))).Into(target).
 		Doing("remount %q", m.Destination).
 		Hint(unix.ENOENT, "nothing is there to be mounted again"))
 	if len(o.Data) > 0 && !o.Bind {

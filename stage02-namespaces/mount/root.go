@@ -72,9 +72,10 @@ func (r *Root) ReadOnly() {
 }
 
 // Pivot adds the steps that make the root the process's root and drop the
-// host's; the mounts that were promised to be read-only are made so before,
-// and the root's propagation is set after. pivot_root(".", ".") puts the old root on top of the new one, so no
-// directory is needed for it; unmounting "." then takes it away.
+// host's; the mounts that were promised to be read-only are made so before, and
+// the root's propagation is set after. pivot_root(".", ".") puts the old root on
+// top of the new one, so no directory is needed for it; unmounting "." then takes
+// it away.
 func (r *Root) Pivot() {
 	r.readOnlyNow()
 	r.plan.Section(chapter, "leave the host's file system")

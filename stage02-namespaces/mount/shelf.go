@@ -32,8 +32,9 @@ func (r *Root) Shelf(m specs.Mount, folders []Folder) error {
 	if err := r.Mount(tmpfs); err != nil {
 		return err
 	}
+	resolved := r.resolved(m.Destination)
 	shelf, place, mounted := r.plan.Register("shelf"), r.plan.Register("place"), r.plan.Register("mounted")
-	r.plan.Add(plan.Openat2(r.fd, inRoot(m.Destination), directory(resolveFor(tmpfs))).Into(shelf).
+	r.plan.Add(plan.Openat2(r.fd, inRoot(m.Destination), directory(r.resolveFor(tmpfs, resolved))).Into(shelf).
 		Doing("open %q", m.Destination))
 	for _, f := range folders {
 		dest := m.Destination + "/" + f.Name
@@ -47,7 +48,7 @@ func (r *Root) Shelf(m specs.Mount, folders []Folder) error {
 		r.setAttributes(mounted, dest, o)
 		r.plan.Add(plan.MoveMount(mounted, place).Doing("bind mount %q on %q", f.Source, dest))
 	}
-	r.hide(m.Destination)
+	r.view.mounted(cover{place: resolved, hidden: true})
 	if o.Attributes.Set&unix.MOUNT_ATTR_RDONLY != 0 {
 		r.setAttributes(shelf, m.Destination, Options{Attributes: Attributes{Set: unix.MOUNT_ATTR_RDONLY}})
 	}

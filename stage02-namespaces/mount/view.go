@@ -70,6 +70,11 @@ func (v *view) at(name string) (tree, below string, err error) {
 	return v.path, name, nil
 }
 
+// covered tells whether name is in a mount of the plan, or its top.
+func (v *view) covered(name string) bool {
+	return slices.ContainsFunc(v.covers, func(c cover) bool { _, inside := c.below(name); return inside })
+}
+
 // below is the rest of name inside the mount, "." for its top.
 func (c cover) below(name string) (rest string, inside bool) {
 	if c.place == name {
@@ -113,33 +118,39 @@ const maxLinks = 40
 // resolve follows the links in dest as the child will, through all mounts of
 // the plan so far, and returns a name below the root that has none. Where
 // nothing is, or nothing can be seen, the rest of dest is taken as it is.
+//
+// What has been found and what is still ahead are never longer than a path can
+// be: links that lead through links would otherwise fill the memory.
 func (v *view) resolve(dest string) (string, error) {
-	var at []string
-	ahead := strings.Split(dest, "/")
-	for links := 0; len(ahead) > 0; {
-		next := ahead[0]
-		ahead = ahead[1:]
+	at, ahead := ".", dest
+	for links := 0; ahead != ""; {
+		if len(at)+len(ahead) >= unix.PathMax {
+			return "", unix.ENAMETOOLONG
+		}
+		next, rest, _ := strings.Cut(ahead, "/")
+		ahead = rest
 		switch next {
 		case "", ".":
 			continue
 		case "..":
-			at = at[:max(len(at)-1, 0)]
+			at = path.Dir(at)
 			continue
 		}
-		target := v.link(path.Join(append(slices.Clone(at), next)...))
+		name := path.Join(at, next)
+		target := v.link(name)
 		if target == "" {
-			at = append(at, next)
+			at = name
 			continue
 		}
 		if links++; links > maxLinks {
 			return "", unix.ELOOP
 		}
 		if strings.HasPrefix(target, "/") {
-			at = nil
+			at = "."
 		}
-		ahead = append(strings.Split(target, "/"), ahead...)
+		ahead = target + "/" + ahead
 	}
-	return path.Join(append([]string{"."}, at...)...), nil
+	return at, nil
 }
 
 // link is the text of the symbolic link name, or "" if it is none, or none

@@ -102,8 +102,8 @@ func hold(t *testing.T, set *namespace.Set) *launch.Process {
 	if _, err := ready.Read(make([]byte, 1)); err != nil {
 		t.Fatal(errors.Join(err, process.Started()))
 	}
-	if set.Has(userFlag) {
-		if err := namespace.WriteMaps(process.Pid, ids, ids); err != nil {
+	if set.New(userFlag) {
+		if err := (namespace.Maps{UIDs: ids, GIDs: ids}).Write(process.Pid); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -165,12 +165,17 @@ func line(k namespace.Kind, identity string) string {
 	return fmt.Sprintf("namespace %s %s", k.File, identity)
 }
 
-// of is namespace.Of.
+// of is the identity of each namespace of a process, as the links below
+// /proc/PID/ns show it: "pid:[4026531836]".
 func of(t *testing.T, pid int) map[specs.LinuxNamespaceType]string {
 	t.Helper()
-	all, err := namespace.Of(pid)
-	if err != nil {
-		t.Fatal(err)
+	all := map[specs.LinuxNamespaceType]string{}
+	for _, k := range namespace.Kinds {
+		link, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", pid, k.File))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[k.Type] = link
 	}
 	return all
 }

@@ -19,9 +19,6 @@ import (
 // Maps say which ids of the outside the ids in a user namespace are.
 type Maps struct{ UIDs, GIDs []specs.LinuxIDMapping }
 
-// WriteMaps is Maps.Write.
-func WriteMaps(pid int, uids, gids []specs.LinuxIDMapping) error { return Maps{uids, gids}.Write(pid) }
-
 // Write writes the maps of a new user namespace, given by a process in it. The
 // process must wait meanwhile: until then its ids are those of nobody. A
 // namespace gets its maps once.

@@ -46,7 +46,7 @@ func TestMapsThatTheKernelWouldRefuseAreExplained(t *testing.T) {
 		manyRanges(341, 1000),
 	} {
 		hint.Print(&text, "test", namespace.Maps{UIDs: bad, GIDs: ids}.Write(os.Getpid()))
-		if err := namespace.WriteMaps(os.Getpid(), ids, bad); err == nil {
+		if err := (namespace.Maps{UIDs: ids, GIDs: bad}).Write(os.Getpid()); err == nil {
 			t.Errorf("no error of the groups %v", bad)
 		}
 	}
@@ -80,7 +80,7 @@ func TestMapsThatTheKernelRefusesAreAnErrorWithAHint(t *testing.T) {
 	var text strings.Builder
 	for _, kind := range []specs.LinuxNamespaceType{specs.PIDNamespace, specs.UserNamespace} { // no new one; maps written before
 		other := holder(t, kind)
-		err := namespace.WriteMaps(other.Pid, ids, ids)
+		err := namespace.Maps{UIDs: ids, GIDs: ids}.Write(other.Pid)
 		if !errors.Is(err, unix.EPERM) {
 			t.Errorf("%s: %v", kind, err)
 		}
@@ -102,7 +102,7 @@ func TestMapsAreSeenFromInsideAndFromOutside(t *testing.T) {
 		p.Add(gate.Steps()...)
 		p.Add(plan.Setgroups(3), plan.Setresgid(7), plan.Setresuid(1000))
 	}, func(process *launch.Process) {
-		if err := namespace.WriteMaps(process.Pid, uids, gids); err != nil {
+		if err := (namespace.Maps{UIDs: uids, GIDs: gids}).Write(process.Pid); err != nil {
 			t.Fatal(err)
 		}
 		out, err := exec.Command("/bin/sh", "-c", `cat /proc/$0/uid_map /proc/$0/gid_map`, fmt.Sprint(process.Pid)).Output()

@@ -19,9 +19,9 @@ import (
 // namespace of this kind on it. The namespace then lives on without a process,
 // and can be joined by that path, until Forget.
 //
-// Two kinds have rules of their own. A mount namespace cannot be kept in a
-// mount of its own, nor in that of an older one, and not where the mount would
-// be propagated (EINVAL). A pid namespace is kept, but nobody can enter it once
+// Two kinds have rules of their own. A mount namespace can be kept only in a
+// mount of an older one: not in its own, nor in one that was made after it, and
+// not where the mount would be propagated (EINVAL). A pid namespace is kept, but nobody can enter it once
 // its process 1 has ended (ENOMEM).
 func Keep(pid int, kind Kind, path string) (err error) {
 	ns, err := kind.Open(fmt.Sprintf("/proc/%d/ns/%s", pid, kind.File))

@@ -13,27 +13,23 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"skiff.example/stage02-namespaces/namespace/kind"
 )
 
-// A Kind is one of the eight kinds of namespaces.
-type Kind struct {
-	Type specs.LinuxNamespaceType // its name in a container's configuration
-	File string                   // its name below /proc/PID/ns
-	Flag int                      // CLONE_NEW…
-	What string                   // what a process sees through it
-}
+// A Kind is one of the eight kinds of namespaces, which can be opened.
+type Kind struct{ kind.Kind }
 
-// Kinds are all kinds, in the order in which they are joined: the user
-// namespace first, because it gives the right to join the others.
-var Kinds = []Kind{
-	{specs.UserNamespace, "user", unix.CLONE_NEWUSER, "user and group ids, capabilities"},
-	{specs.MountNamespace, "mnt", unix.CLONE_NEWNS, "mounts"},
-	{specs.PIDNamespace, "pid", unix.CLONE_NEWPID, "process ids"},
-	{specs.NetworkNamespace, "net", unix.CLONE_NEWNET, "interfaces, routes, ports, firewall"},
-	{specs.IPCNamespace, "ipc", unix.CLONE_NEWIPC, "System V IPC, POSIX message queues"},
-	{specs.UTSNamespace, "uts", unix.CLONE_NEWUTS, "host name, domain name"},
-	{specs.CgroupNamespace, "cgroup", unix.CLONE_NEWCGROUP, "the root of the cgroup tree"},
-	{specs.TimeNamespace, "time", unix.CLONE_NEWTIME, "the monotonic and the boot clock"},
+// Kinds are all kinds, in the order in which they are looked at. In which order
+// they are joined is in order.go.
+var Kinds = kinds()
+
+func kinds() []Kind {
+	var all []Kind
+	for _, k := range kind.All() {
+		all = append(all, Kind{k})
+	}
+	return all
 }
 
 // ByType finds a kind by its name in a container's configuration.
@@ -101,19 +97,4 @@ func (k Kind) inherited(f *os.File) (bool, error) {
 		return false, fmt.Errorf("look at our own %s namespace: %w", k.Type, err)
 	}
 	return os.SameFile(theirs, ours), nil
-}
-
-// Of returns the identity of each namespace of a process, as the links below
-// /proc/PID/ns show it: "pid:[4026531836]". Two processes share a namespace
-// when these are equal.
-func Of(pid int) (map[specs.LinuxNamespaceType]string, error) {
-	all := map[specs.LinuxNamespaceType]string{}
-	for _, k := range Kinds {
-		link, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", pid, k.File))
-		if err != nil {
-			return nil, fmt.Errorf("look at the %s namespace of process %d: %w", k.Type, pid, err)
-		}
-		all[k.Type] = link
-	}
-	return all, nil
 }

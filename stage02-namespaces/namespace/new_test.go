@@ -22,7 +22,7 @@ func TestRootInAUserNamespaceIsSomebodyElseOutside(t *testing.T) {
 		p.Add(plan.Setgroups(5), plan.Setresgid(0), plan.Setresuid(0))
 		p.Add(plan.Sethostname("box"))
 	}, func(process *launch.Process) {
-		if err := namespace.WriteMaps(process.Pid, ids, ids); err != nil {
+		if err := (namespace.Maps{UIDs: ids, GIDs: ids}).Write(process.Pid); err != nil {
 			t.Fatal(err)
 		}
 		if err := gate.Open(); err != nil {
@@ -62,7 +62,7 @@ func TestANewUserNamespaceBesideJoinedOnes(t *testing.T) {
 			p.Add(gate.Steps()...)
 			p.Add(plan.Setgroups(), plan.Setresgid(0), plan.Setresuid(0), plan.Sethostname("mine"))
 		}, func(process *launch.Process) {
-			if err := namespace.WriteMaps(process.Pid, ids, ids); err != nil {
+			if err := (namespace.Maps{UIDs: ids, GIDs: ids}).Write(process.Pid); err != nil {
 				t.Fatal(err)
 			}
 			if err := gate.Open(); err != nil {

@@ -63,6 +63,9 @@ func (s *Set) Born() uintptr {
 // born with, save the late ones. They stand before anything that changes the
 // process's ids.
 //
+// Until it executes a program, a process that joins a pid or a user namespace
+// can be neither traced nor looked into by those in there: ptrace(2).
+//
 // The process that comes out of a joined user namespace still has its old
 // ids, which mostly mean nobody there: the caller sets them (plan.Setgroups,
 // Setresgid, Setresuid), after a new one once its maps are written. When
@@ -71,6 +74,12 @@ func (s *Set) Born() uintptr {
 func (s *Set) Steps(p *plan.Plan) {
 	p.Section(chapter, "namespaces")
 	s.openOffsets(p)
+	if s.joins(unix.CLONE_NEWPID | unix.CLONE_NEWUSER) {
+		// Who is in there, and may trace what belongs to that user namespace,
+		// would find a process with the host's files and user ids in it
+		// (CVE-2016-9962). execve(2) ends this: the program may be looked at.
+		p.Add(plan.NotDumpable())
+	}
 	for _, j := range s.joined {
 		p.Add(plan.Setns(plan.Descriptor{Number: int(j.file.Fd()), Name: j.name}, j.flags).Doing("%s", j.doing))
 	}
@@ -152,7 +161,7 @@ func ownedBelow(ns, user *os.File) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("look at user namespace: %w", err)
 	}
-	owner, err := relative(ns, unix.NS_GET_USERNS)
+	owner, err := Relative(ns, unix.NS_GET_USERNS)
 	for ; err == nil && owner != nil; owner, err = parentOf(owner) {
 		is, err := owner.Stat()
 		if err != nil || os.SameFile(is, want) {
@@ -164,19 +173,26 @@ func ownedBelow(ns, user *os.File) (bool, error) {
 
 // parentOf is the user namespace above one, which it closes.
 func parentOf(user *os.File) (*os.File, error) {
-	parent, err := relative(user, unix.NS_GET_PARENT)
+	parent, err := Relative(user, unix.NS_GET_PARENT)
 	return parent, errors.Join(err, user.Close())
 }
 
-// relative opens a namespace that is related to ns; nil when that is out of
-// our sight.
-func relative(ns *os.File, request uint) (*os.File, error) {
+// Relative opens the namespace that ns belongs to (unix.NS_GET_USERNS) or is
+// nested in (unix.NS_GET_PARENT): ioctl_ns(2). Its Name is its identity,
+// "user:[4026531837]". It is nil when that is above our own namespaces, and out
+// of our sight.
+func Relative(ns *os.File, request uint) (*os.File, error) {
 	fd, err := unix.IoctlRetInt(int(ns.Fd()), request)
 	if errors.Is(err, unix.EPERM) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("find the owner of namespace %q: %w", ns.Name(), err)
+		return nil, fmt.Errorf("find the owner or parent of namespace %q: %w", ns.Name(), err)
 	}
-	return os.NewFile(uintptr(fd), "user namespace"), nil
+	// An open namespace has the same link below /proc/self/fd as below ns.
+	id, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("identify a namespace: %w", err), unix.Close(fd))
+	}
+	return os.NewFile(uintptr(fd), id), nil
 }

@@ -75,17 +75,20 @@ func (s *screen) read() {
 	}
 }
 
-// shows waits until the screen shows text, and wipes all of it off.
+// shows waits until the screen shows text, and wipes it off with what was before
+// it.
 func (s *screen) shows(t *testing.T, text string) {
 	t.Helper()
 	eventually(t, func() string {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		all := s.seen.String()
-		if !strings.Contains(all, text) {
+		_, rest, found := strings.Cut(all, text)
+		if !found {
 			return fmt.Sprintf("the screen shows %q, not %q", all, text)
 		}
 		s.seen.Reset()
+		s.seen.WriteString(rest)
 		return ""
 	})
 }

@@ -3,6 +3,8 @@ package main_test
 import (
 	"fmt"
 	"os"
+	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -144,4 +146,47 @@ func TestGroupsThatCannotBeSet(t *testing.T) {
 	if r.status == 0 || !strings.Contains(r.err, "process.user.additionalGids [7]: setgroups is denied in the container's user namespace\nhint: ") {
 		t.Errorf("status %d: %s", r.status, r.err)
 	}
+}
+
+// A path may lead to the namespace that skiff-oci itself is in. What would be
+// changed there is the host's. It plays the host in namespaces of its own here, in
+// case it does.
+func TestTheHostsOwnNamespacesAreNotChanged(t *testing.T) {
+	testkit.HostUnchanged(t)
+	testkit.Need(t, "unshare")
+	own := func(kind specs.LinuxNamespaceType, file string) func(*specs.Spec) {
+		return func(s *specs.Spec) {
+			for i, n := range s.Linux.Namespaces {
+				if n.Type == kind {
+					s.Linux.Namespaces[i].Path = "/proc/self/ns/" + file
+				}
+			}
+		}
+	}
+	for want, edits := range map[string][]func(*specs.Spec){
+		"the mount namespace is this process's own":            {own(specs.MountNamespace, "mnt")},
+		"hostname or domainname is set, but the uts namespace": {own(specs.UTSNamespace, "uts")},
+		"hostname or domainname is set, but linux.namespaces has no uts": {func(s *specs.Spec) {
+			s.Hostname, s.Domainname = "", "evil"
+			s.Linux.Namespaces = slices.DeleteFunc(s.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.UTSNamespace })
+		}},
+	} {
+		b := newBundle(t, append(edits, program("true"))...)
+		cmd := b.command("run", "--bundle", b.dir, b.id)
+		cmd.Args = append([]string{"unshare", "--mount", "--uts", "--propagation", "private"}, cmd.Args...)
+		cmd.Path = mustFind(b, "unshare")
+		r := b.finish(cmd)
+		if r.status == 0 || !strings.Contains(r.err, want) {
+			t.Errorf("status %d: %s; want %q", r.status, r.err, want)
+		}
+		b.wantNothing()
+	}
+}
+
+// mustFind is where a program is.
+func mustFind(b *bundle, name string) string {
+	b.Helper()
+	path, err := exec.LookPath(name)
+	b.must(err)
+	return path
 }

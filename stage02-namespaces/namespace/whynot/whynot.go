@@ -10,30 +10,15 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
-)
 
-// kinds are the limits and files of each kind of namespace.
-var kinds = []struct {
-	flag  int
-	name  string // as in a container's configuration
-	limit string // below /proc/sys/user
-	file  string // below /proc/self/ns
-}{
-	{unix.CLONE_NEWUSER, "user", "max_user_namespaces", "user"},
-	{unix.CLONE_NEWNS, "mount", "max_mnt_namespaces", "mnt"},
-	{unix.CLONE_NEWPID, "pid", "max_pid_namespaces", "pid"},
-	{unix.CLONE_NEWNET, "network", "max_net_namespaces", "net"},
-	{unix.CLONE_NEWIPC, "ipc", "max_ipc_namespaces", "ipc"},
-	{unix.CLONE_NEWUTS, "uts", "max_uts_namespaces", "uts"},
-	{unix.CLONE_NEWCGROUP, "cgroup", "max_cgroup_namespaces", "cgroup"},
-	{unix.CLONE_NEWTIME, "time", "max_time_namespaces", "time"},
-}
+	"skiff.example/stage02-namespaces/namespace/kind"
+)
 
 // Namespaces is the hint for a clone3(2) or unshare(2) with these flags
 // (CLONE_NEW*) that failed with errno, or "" when nothing is to be seen.
 func Namespaces(flags int, errno unix.Errno) string {
 	switch errno {
-	case unix.ENOSPC, unix.EUSERS: // EUSERS before Linux 4.9
+	case unix.ENOSPC:
 		return limits(flags)
 	case unix.EINVAL:
 		return missing(flags)
@@ -42,7 +27,7 @@ func Namespaces(flags int, errno unix.Errno) string {
 			return "if a pid namespace was joined: its process 1 has ended, and nobody can enter it any more"
 		}
 	case unix.ENOSYS:
-		return "clone3 is refused by a seccomp filter, as Docker's before 20.10.10 does, or the kernel is older than 5.3"
+		return "clone3 is refused by a seccomp filter, as Docker's before 20.10.10 does"
 	case unix.EPERM:
 		return permission(flags)
 	}
@@ -51,10 +36,11 @@ func Namespaces(flags int, errno unix.Errno) string {
 
 // limits finds which kind is used up, or switched off by a limit of 0.
 func limits(flags int) string {
-	for _, k := range kinds {
-		if flags&k.flag != 0 && setting("user/"+k.limit) == "0" {
+	for _, k := range kind.All() {
+		limit := "max_" + k.File + "_namespaces"
+		if flags&k.Flag != 0 && setting("user/"+limit) == "0" {
 			return fmt.Sprintf("%s namespaces are switched off here: user.%s is 0; root can allow them with sysctl user.%s=15000",
-				k.name, k.limit, k.limit)
+				k.Type, limit, limit)
 		}
 	}
 	const nested = "user and pid namespaces can be nested 32 deep, and of each kind there can be as many as /proc/sys/user/max_*_namespaces says"
@@ -63,9 +49,9 @@ func limits(flags int) string {
 
 // missing finds which kind the kernel was built without.
 func missing(flags int) string {
-	for _, k := range kinds {
-		if _, err := os.Stat("/proc/self/ns/" + k.file); flags&k.flag != 0 && err != nil {
-			return fmt.Sprintf("this kernel has no %s namespaces", k.name)
+	for _, k := range kind.All() {
+		if _, err := os.Stat("/proc/self/ns/" + k.File); flags&k.Flag != 0 && err != nil {
+			return fmt.Sprintf("this kernel has no %s namespaces", k.Type)
 		}
 	}
 	return ""
