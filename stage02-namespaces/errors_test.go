@@ -85,6 +85,23 @@ func TestWhatAnOrdinaryUserMayNotDo(t *testing.T) {
 	testkit.Golden(t, all.String(), "unprivileged.golden")
 }
 
+// Where the distribution takes the rights from ordinary users' namespaces, that is
+// the hint. A file plays the setting of a kernel with AppArmor, and hides a part
+// of /proc: so the kernel refuses a step.
+func TestARestrictionOfTheDistributionIsNamed(t *testing.T) {
+	testkit.HostUnchanged(t)
+	testkit.Need(t, "setpriv", "mount")
+	cmd := asNobody(t, stage02(t))
+	output(t, exec.Command("cp", "-r", shellRoot(t), cmd.Dir+"/root"))
+	output(t, exec.Command("chmod", "-R", "a+rX", cmd.Dir+"/root"))
+	line := fmt.Sprintf(`mount -t tmpfs settings /proc/sys/kernel && echo 1 > /proc/sys/kernel/apparmor_restrict_unprivileged_userns &&
+exec setpriv --reuid=%d --regid=%d --clear-groups %s run %s/root sh -c true`, nobody, nobody, cmd.Path, cmd.Dir)
+	out, err := stage02(t, "new", "mnt", "sh", "-c", line).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "operation not permitted") || !strings.Contains(string(out), "hint: AppArmor keeps") {
+		t.Errorf("got %v: %s", err, out)
+	}
+}
+
 // mistake runs cmd, which must fail with status 1, and returns the command
 // line and what it said.
 func mistake(t *testing.T, cmd *exec.Cmd) string {

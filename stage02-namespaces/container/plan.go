@@ -132,9 +132,11 @@ func (c *Container) fileSystem(p *plan.Plan) (done func() error, err error) {
 			return nil, errors.Join(err, r.Close())
 		}
 	}
-	r.ReadOnlyPath("/proc/sys")           // the kernel's settings are the host's
-	r.ReadOnlyPath("/proc/sysrq-trigger") // which reboots the host
-	r.Mask("/proc/kcore")                 // the memory of the kernel
+	r.ReadOnlyPath("/proc/sys")                   // the kernel's settings are the host's
+	r.ReadOnlyPath("/proc/sysrq-trigger")         // which reboots the host
+	if err := r.Mask("/proc/kcore"); err != nil { // the memory of the kernel
+		return nil, errors.Join(err, r.Close())
+	}
 	r.Pivot()
 	p.Section(chapter, "the usual file mode mask")
 	p.Add(plan.Umask(0o022))

@@ -9,7 +9,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"skiff.example/stage01-chroot/hint"
+	"skiff.example/stage01-chroot/plan"
 	"skiff.example/stage02-namespaces/launch"
+	"skiff.example/stage02-namespaces/namespace/whynot"
 )
 
 // The life of a container, as its parent sees it: born, prepared, waited for.
@@ -52,10 +55,25 @@ func (c *Container) Run(ctx context.Context) (status unix.WaitStatus, err error)
 		}
 	}
 	status, err = wait(ctx, process)
+	err = c.restriction(err)
 	if c.Explain != nil {
 		launch.Explain(c.Explain, process.Times())
 	}
 	return status, err
+}
+
+// restriction says why a step was refused to somebody who has all capabilities: a
+// distribution may let ordinary users make a user namespace, and take from them
+// what they gain in it. AppArmor does, on Ubuntu since 23.10.
+func (c *Container) restriction(err error) error {
+	var step *plan.Error
+	if !c.Namespaces.New(unix.CLONE_NEWUSER) || !errors.As(err, &step) || step.Errno != unix.EPERM && step.Errno != unix.EACCES {
+		return err
+	}
+	if why := whynot.Restricted(); why != "" {
+		return hint.Add(step, why) // in place of the usual hint
+	}
+	return err
 }
 
 // waits tells whether the parent has something to do before the process goes on.
