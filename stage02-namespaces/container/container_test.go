@@ -16,6 +16,7 @@ import (
 	"skiff.example/stage01-chroot/testkit"
 	"skiff.example/stage02-namespaces/container"
 	"skiff.example/stage02-namespaces/launch"
+	"skiff.example/stage02-namespaces/launch/launchtest"
 )
 
 // shell is a container that runs a line of busybox's shell. What it writes to
@@ -165,4 +166,60 @@ func TestExplainSaysHowLongEachStepTook(t *testing.T) {
 	if !strings.Contains(out.String(), "µs  pivot_root") {
 		t.Errorf("got %s", out.String())
 	}
+}
+
+// What is printed is what happens, for each kind of container that stage 2 makes:
+// strace(1) sees the calls of the plan, in order, and no others.
+func TestWhatHappensIsThePrintedPlan(t *testing.T) {
+	if root := os.Getenv("RUN_CONTAINER"); root != "" {
+		c := variant(t, os.Getenv("VARIANT"), root)
+		if _, err := c.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	testkit.Need(t, "strace")
+	for _, name := range []string{"", "user", "time", "prepared"} {
+		c, _ := shell(t, "true")
+		t.Setenv("RUN_CONTAINER", c.Root)
+		t.Setenv("VARIANT", name)
+		p, err := variant(t, name, c.Root).Plan()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Log(name)
+		traces := launchtest.Strace(t, "", os.Args[0], "-test.run=^"+t.Name()+"$")
+		launchtest.Compare(t, p, launchtest.Container(t, traces))
+	}
+}
+
+// variant is a container that exits at once, with something of its own.
+func variant(t *testing.T, name, root string) *container.Container {
+	t.Helper()
+	c := &container.Container{
+		Root: root, Hostname: "box", Path: "/bin/busybox", Argv: []string{"busybox", "true"}, Env: container.Environment(),
+	}
+	var more []specs.LinuxNamespace
+	switch name {
+	case "user":
+		more = append(more, specs.LinuxNamespace{Type: specs.UserNamespace})
+		ids := []specs.LinuxIDMapping{{ContainerID: 0, HostID: 0, Size: 1000}}
+		c.Maps.UIDs, c.Maps.GIDs = ids, ids
+	case "time":
+		more = append(more, specs.LinuxNamespace{Type: specs.TimeNamespace})
+	case "prepared":
+		c.Prepare = container.Preparation{Chapter: 3, Title: "wait", Do: func(*launch.Process) error { return nil }}
+		more = append(more, specs.LinuxNamespace{Type: specs.CgroupNamespace})
+	}
+	set, err := container.Own(more...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := set.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	c.Namespaces = set
+	return c
 }

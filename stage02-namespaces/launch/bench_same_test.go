@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"skiff.example/stage01-chroot/testkit"
+	"skiff.example/stage02-namespaces/launch/launchtest"
 )
 
 // What makes the comparison with C a fair one: strace(1) sees both make the
@@ -27,9 +28,9 @@ func TestTheContainerInCMakesTheSameCalls(t *testing.T) {
 	testkit.HostUnchanged(t)
 	testkit.Need(t, "strace")
 	rootOfC, rootOfSkiff := rootOfTrue(t), rootOfTrue(t)
-	c := strace(t, "\n", containerInC(t, 1, fullNamespaces, rootOfC).Args...)
+	c := launchtest.Strace(t, "\n", containerInC(t, 1, fullNamespaces, rootOfC).Args...)
 	t.Setenv("RUN_FULL_PLAN", rootOfSkiff)
-	skiff := strace(t, "", os.Args[0], "-test.run=^"+t.Name()+"$")
+	skiff := launchtest.Strace(t, "", os.Args[0], "-test.run=^"+t.Name()+"$")
 
 	equalCalls(t, cloneIn(t, skiff), cloneIn(t, c))
 	equalCalls(t, untilExecve(t, skiff, rootOfSkiff), untilExecve(t, c, rootOfC))
@@ -62,7 +63,7 @@ func cloneIn(t *testing.T, traces []string) []string {
 // untilExecve returns what the container's process did before its program.
 func untilExecve(t *testing.T, traces []string, root string) []string {
 	t.Helper()
-	lines := containerIn(t, traces)
+	lines := launchtest.Container(t, traces)
 	end := slices.IndexFunc(lines, func(line string) bool { return strings.HasPrefix(line, "execve(") })
 	if end < 0 {
 		t.Fatal("strace saw no execve")
