@@ -68,7 +68,7 @@ var causes = [...]cause{
 	{"cgroup.procs", unix.ENOSPC, "the group's cpuset.cpus or cpuset.mems is empty"},
 	{"cgroup.procs", unix.EINVAL, "a real-time process needs a group with cpu.rt_runtime_us; a thread of the kernel cannot be moved"},
 	{"cgroup.procs", unix.EBUSY, "a v2 group that hands controllers to its children holds no processes itself (cgroups(7), \"no internal processes\")"},
-	{"cgroup.procs", unix.EOPNOTSUPP, "the group is threaded, or below one that is: it takes threads (cgroup.threads), not processes (cgroups(7), \"thread mode\")"},
+	{"cgroup.procs", unix.EOPNOTSUPP, "a group beside or above this one is threaded, and cgroup.type says \"domain invalid\": it must be made threaded too (cgroups(7), \"thread mode\")"},
 	{"cgroup.procs", unix.EACCES, "who moves a process must own cgroup.procs in the group that both places have above them (cgroups(7), \"delegation containment\")"},
 	{"cgroup.subtree_control", unix.EBUSY, "a v2 group with processes of its own cannot hand controllers to its children (cgroups(7), \"no internal processes\")"},
 	{"cgroup.subtree_control", unix.ENOENT, "the group above does not hand that controller down"},
@@ -76,9 +76,9 @@ var causes = [...]cause{
 	{"memory.limit_in_bytes", unix.EINVAL, "memory alone cannot be allowed more than memory and swap together"},
 	{"memory.memsw.limit_in_bytes", unix.EINVAL, "memory and swap together cannot be allowed less than memory alone"},
 	{"memory.oom_control", unix.EINVAL, "the root group's OOM killer stays on"},
-	{"cpu.cfs_quota_us", unix.EINVAL, "the quota is at least 1000 µs, not below the burst, and quota/period at most that of the parent group"},
-	{"cpu.cfs_period_us", unix.EINVAL, "the period is 1000 to 1000000 µs, and quota/period at most that of the parent group"},
-	{"cpu.max", unix.EINVAL, "the quota is at least 1000 µs and not below the burst; the period is 1000 to 1000000 µs"},
+	{"cpu.cfs_quota_us", unix.EINVAL, "the quota is at least 1000 microseconds, not below the burst, and quota/period at most that of the parent group"},
+	{"cpu.cfs_period_us", unix.EINVAL, "the period is 1000 to 1000000 microseconds, and quota/period at most that of the parent group"},
+	{"cpu.max", unix.EINVAL, "the quota is at least 1000 microseconds and not below the burst; the period is 1000 to 1000000 microseconds"},
 	{"cpu.cfs_burst_us", unix.EINVAL, "the burst is at most the quota, and needs one"},
 	{"cpu.max.burst", unix.EINVAL, "the burst is at most the quota, and needs one"},
 	{"cpu.idle", unix.EINVAL, "0 is an ordinary group, 1 one that runs when no other does"},
@@ -123,8 +123,8 @@ func belowUsage(dir, file string) string {
 
 // absentFile explains why a control file is not there.
 func absentFile(dir, file string) string {
-	size, rest, _ := strings.Cut(strings.TrimPrefix(file, "hugetlb."), ".")
-	if size != file && rest != "" {
+	if rest, is := strings.CutPrefix(file, "hugetlb."); is {
+		size, _, _ := strings.Cut(rest, ".")
 		return "pages of size " + size + " are not among this machine's: " + strings.Join(pageSizes(dir), ", ")
 	}
 	return "the group is gone, or this kernel was built without that file"

@@ -78,12 +78,24 @@ func checkWeights(b *specs.LinuxBlockIO) error {
 	leaf := set(b.LeafWeight)
 	for _, d := range b.WeightDevice {
 		leaf = leaf || set(d.LeafWeight)
-		if !set(d.Weight) {
+		if !set(d.Weight) && !set(d.LeafWeight) {
 			return invalid("blockIO.weightDevice %s has no weight", device(d.LinuxBlockIODevice))
+		}
+		if err := checkWeight(d.Weight); err != nil {
+			return err
 		}
 	}
 	if leaf {
 		return invalid("blockIO.leafWeight: Linux has none since 5.0")
+	}
+	return checkWeight(b.Weight)
+}
+
+// checkWeight: both v1 and BFQ know weights of 1 to 1000, and only the
+// conversion to v2's would take a greater one for a value.
+func checkWeight(n *uint16) error {
+	if n != nil && *n > 1000 {
+		return invalid("blockIO weight %d: 10 to 1000", *n)
 	}
 	return nil
 }

@@ -21,7 +21,9 @@
 //	m, err := h.New("/skiff-web")
 //	err = m.Create(j)                // j: the journal that remembers it
 //	err = m.Set(spec.Linux.Resources)
-//	err = m.Add(pid)
+//	err = m.Add(pid)                 // or born inside: Descriptor, Entrances
+//	go m.WatchMemory(ctx, func(e cgroup.MemoryEvents) { ... })
+//	stats, err := m.Stats()
 //	...
 //	err = m.Delete()
 package cgroup

@@ -4,11 +4,15 @@ package cgroup_test
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"skiff.example/stage01-chroot/testkit"
 	"skiff.example/stage03-cgroups/cgroup"
@@ -97,4 +101,36 @@ func TestMalformedDeviceRules(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Random lists that v1 can keep, each after the last, against what processes
+// get. (Reading and writing at once is left out: v1 wants one line that allows
+// both.)
+func TestTheControllerDoesWhatTheRulesSay(t *testing.T) {
+	testkit.HostUnchanged(t)
+	m := create(t, legacy(t), "random")
+	nodes := t.TempDir()
+	run(t, "cd "+nodes+"; for n in 1:3 1:7 5:0 5:2; do mknod $n c ${n%:*} ${n#*:}; done")
+	shell := start(t, m, fmt.Sprintf(tryNodes, nodes))
+	random := rand.New(rand.NewPCG(7, 8))
+	kept := 0
+	for kept < 8 {
+		rules := anyRules(random)
+		err := m.Set(&specs.LinuxResources{Devices: rules})
+		if errors.Is(err, unix.EINVAL) {
+			continue
+		}
+		must(t, err)
+		kept++
+		shell.say("go")
+		if got, want := oneAtATime(shell.line()), oneAtATime(allowed(rules)); got != want {
+			t.Errorf("list %d:%s\nallowed: %s\nwant:    %s", kept, printed(rules), got, want)
+		}
+	}
+}
+
+// oneAtATime drops the attempts to read and write at once.
+func oneAtATime(tries string) string {
+	words := slices.DeleteFunc(strings.Fields(tries), func(word string) bool { return strings.HasSuffix(word, "-both") })
+	return strings.Join(words, " ")
 }

@@ -14,6 +14,7 @@ func Ignored(r *specs.LinuxResources) []string {
 		return nil
 	}
 	var said []string
+	//lint:ignore SA1019 it is deprecated, and still to be noticed
 	if set(r.Memory.Kernel) {
 		said = append(said, "memory.kernel is ignored: Linux bounds kernel memory apart no more since 5.16; memory.limit includes it")
 	}

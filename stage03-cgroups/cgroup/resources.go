@@ -12,6 +12,8 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"skiff.example/stage01-chroot/hint"
 )
 
 // controller knows how one kind of limit is written.
@@ -64,6 +66,10 @@ func (m *Manager) Set(r *specs.LinuxResources) error {
 func (m *Manager) set(c controller, r *specs.LinuxResources) error {
 	if dir, ok := m.v1Dir(c.v1); ok {
 		return c.setV1(dir, r)
+	}
+	if c.setV2 == nil && len(m.v1) == 0 {
+		err := fmt.Errorf("cgroup: controller %q: %w", c.v1, ErrNoController)
+		return hint.Add(err, "cgroup v2 has none: firewall rules match the group itself (nft: socket cgroupv2)")
 	}
 	if m.v2 == nil || c.setV2 == nil {
 		return m.noController(c.v1)

@@ -10,6 +10,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // enable makes v2 controllers available in the group. They stay enabled when
@@ -50,7 +52,21 @@ func handDown(dir string, names []string) error {
 	if len(lacking) == 0 {
 		return nil
 	}
-	return write(dir, "cgroup.subtree_control", "+"+strings.Join(lacking, " +"))
+	value := "+" + strings.Join(lacking, " +")
+	if inhabited(dir) {
+		return writeError(dir, "cgroup.subtree_control", value, unix.EBUSY)
+	}
+	return write(dir, "cgroup.subtree_control", value)
+}
+
+// inhabited reports whether the group, not one below it, holds processes. The
+// kernel refuses to hand memory or io down from such a group. But it takes cpu,
+// cpuset and pids, for threads, and from then on no process can enter a group
+// below (cgroup.type "domain invalid"): that must not happen by accident. The
+// root, which alone has no cgroup.type, may have processes.
+func inhabited(dir string) bool {
+	pids, err := readAll(dir + "/cgroup.procs")
+	return err == nil && pids != "" && exists(dir, "cgroup.type")
 }
 
 // without returns the names that are not words of list.
