@@ -1,8 +1,10 @@
 package container
 
 import (
+	"fmt"
 	"os"
 	"reflect"
+	"slices"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
@@ -28,6 +30,18 @@ func (c *Container) chooseCgroup() error {
 	}
 	c.cgroup, err = hierarchies.New(path)
 	return err
+}
+
+// ownsCgroup tells whether the container may change its cgroup: it has a new
+// cgroup namespace, and mounts the tree for writing. runtime-spec config-linux.md,
+// "Cgroup ownership"; of version 2 only.
+func (c *Container) ownsCgroup() bool {
+	own := slices.ContainsFunc(c.config.Spec.Linux.Namespaces, func(n specs.LinuxNamespace) bool {
+		return n.Type == specs.CgroupNamespace && n.Path == ""
+	})
+	return own && slices.ContainsFunc(c.config.Spec.Mounts, func(m specs.Mount) bool {
+		return (m.Type == "cgroup" || m.Type == "cgroup2") && !slices.Contains(m.Options, "ro")
+	})
 }
 
 // withoutCgroup tells whether the container stays in the cgroup of its parent: an
@@ -58,8 +72,19 @@ func (c *Container) makeCgroup() (born *os.File, err error) {
 	if err := c.cgroup.Create(c.journal); err != nil {
 		return nil, err
 	}
-	if err := c.cgroup.Set(withDefaultDevices(c.config.Spec.Linux.Resources)); err != nil {
+	resources := c.config.Spec.Linux.Resources
+	for _, w := range cgroup.Ignored(resources) {
+		fmt.Fprintln(c.config.Warn, "warning:", w)
+	}
+	if err := c.cgroup.Set(withDefaultDevices(resources)); err != nil {
 		return nil, err
+	}
+	if c.ownsCgroup() {
+		user := c.config.Spec.Process.User
+		linux := c.config.Spec.Linux
+		if err := c.cgroup.Delegate(hostID(linux.UIDMappings, user.UID), hostID(linux.GIDMappings, user.GID)); err != nil {
+			return nil, err
+		}
 	}
 	return c.cgroup.Descriptor()
 }

@@ -71,17 +71,21 @@ func (t *terminal) open(m specs.Mount) (err error) {
 // giveTo makes the container's user the owner of the terminal, so that he can open
 // it again by its name, as login(1) does.
 func (t *terminal) giveTo(spec *specs.Spec) error {
-	uid := int64(spec.Process.User.UID)
-	for _, m := range spec.Linux.UIDMappings {
-		if inside := int64(m.ContainerID); inside <= uid && uid < inside+int64(m.Size) {
-			uid += int64(m.HostID) - inside
-			break
-		}
-	}
-	if err := t.slave.Chown(int(uid), -1); err != nil {
+	uid := hostID(spec.Linux.UIDMappings, spec.Process.User.UID)
+	if err := t.slave.Chown(uid, -1); err != nil {
 		return fmt.Errorf("give it to user %d: %w", uid, errors.Unwrap(err))
 	}
 	return nil
+}
+
+// hostID is what an id of the container is on the host; without a map, itself.
+func hostID(mappings []specs.LinuxIDMapping, id uint32) int {
+	for _, m := range mappings {
+		if m.ContainerID <= id && id-m.ContainerID < m.Size {
+			return int(id-m.ContainerID) + int(m.HostID)
+		}
+	}
+	return int(id)
 }
 
 // mountDevpts makes a devpts file system that is attached nowhere.

@@ -166,7 +166,9 @@ func (c *Container) fileSystem(p *plan.Plan) error {
 		root.ReadOnlyPath(path)
 	}
 	for _, path := range c.Spec.Linux.MaskedPaths {
-		root.Mask(path)
+		if err := root.Mask(path); err != nil {
+			return err
+		}
 	}
 	if c.Spec.Root.Readonly {
 		root.ReadOnly()
