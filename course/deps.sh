@@ -16,14 +16,19 @@ set -eu
 wanted='
 bash                        bash
 busybox                     busybox-static
+cc                          gcc
 crun                        crun
 diff                        diffutils
+findmnt                     util-linux
 docker-registry             docker-registry
 gcc                         gcc
 /usr/include/stdio.h        libc6-dev
 hostname                    hostname
 ip                          iproute2
+ipcmk                       util-linux
+ipcs                        util-linux
 ldd                         libc-bin
+mke2fs                      e2fsprogs
 mmdebstrap                  mmdebstrap
 lsns                        util-linux
 mount                       mount
@@ -34,8 +39,10 @@ nft                         nftables
 nsenter                     util-linux
 ping                        iputils-ping
 ps                          procps
+qemu-system-x86_64          qemu-system-x86
 runc                        runc
 setpriv                     util-linux
+setsid                      util-linux
 skopeo                      skopeo
 /etc/containers/policy.json golang-github-containers-common
 strace                      strace

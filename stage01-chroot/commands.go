@@ -17,7 +17,7 @@ func app() *cli.App {
 		Name:  "stage01",
 		Usage: "run a program in a root file system of its own",
 		Commands: []*cli.Command{
-			command.New("root", "DIR [PROGRAM…]", "make a root file system from programs of this host, an archive, or another directory", 1, makeRoot,
+			command.New("root", rootWords, "make a root file system from programs of this host, an archive, or another directory", 1, makeRoot,
 				&cli.BoolFlag{Name: "plan", Usage: "only print the files, and why each is there"},
 				&cli.StringFlag{Name: "tar", Usage: "unpack this `ARCHIVE`"},
 				&cli.StringFlag{Name: "copy", Usage: "copy this `DIRECTORY`"}),

@@ -22,6 +22,9 @@ func demo(ctx context.Context, w io.Writer) (err error) {
 	if err := command.NeedRoot("demo", "roots, mounts and devices"); err != nil {
 		return err
 	}
+	if err := command.NeedPrograms("demo", "sh", "ls", "cat", "cp", "cut", "grep", "chroot", "hostname", "id", "mount", "ps", "sleep"); err != nil {
+		return err
+	}
 	runtime.LockOSThread() // see KillWithUs
 	defer runtime.UnlockOSThread()
 	base, err := narrate.NewStage(ctx, w, "stage01")

@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"bufio"
+	"errors"
 	"os"
 	"os/exec"
 	"regexp"
@@ -13,22 +14,23 @@ import (
 )
 
 // demoPrograms are what the demonstration takes from the host.
-var demoPrograms = []string{"sh", "ls", "cat", "id", "hostname", "ps", "mount", "sleep", "grep", "cut", "chroot"}
+var demoPrograms = []string{"sh", "ls", "cat", "cp", "cut", "grep", "chroot", "hostname", "id", "mount", "ps", "sleep"}
 
 func TestTheDemonstration(t *testing.T) {
 	testkit.HostUnchanged(t)
 	testkit.Need(t, demoPrograms...)
-	testkit.Golden(t, withoutHostname(t, output(t, stage01(t, "demo"))), "demo.golden")
+	testkit.Golden(t, testkit.WithoutHostname(t, output(t, stage01(t, "demo"))), "demo.golden")
 }
 
-// withoutHostname replaces the host's name where it is all of a line.
-func withoutHostname(t *testing.T, s string) string {
-	t.Helper()
-	name, err := os.Hostname()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return regexp.MustCompile(`(?m)^  `+regexp.QuoteMeta(name)+`$`).ReplaceAllString(s, "  HOSTNAME")
+// Programs that are missing are named before anything is done.
+func TestTheDemonstrationNamesWhatItNeeds(t *testing.T) {
+	testkit.HostUnchanged(t)
+	testkit.Need(t, "sh", "ls")
+	folder := t.TempDir()
+	output(t, exec.Command("sh", "-c", `ln -s "$(command -v sh)" "$(command -v ls)" "$0"`, folder))
+	cmd := stage01(t, "demo")
+	cmd.Env = append(cmd.Env, "PATH="+folder)
+	testkit.Golden(t, mistake(t, cmd), "programs.golden")
 }
 
 // A signal comes when the most is to be cleaned up: a mount, a process, a
@@ -40,6 +42,28 @@ func TestAfterCtrlCNothingIsLeft(t *testing.T) {
 	testkit.Need(t, demoPrograms...)
 	cmd, folder := demoIn(t)
 	signalAt(t, cmd, "sleep 60", syscall.SIGINT)
+	empty(t, folder)
+}
+
+// `stage01 demo | head`: what is written next has no reader.
+func TestWhenNobodyReadsNothingIsLeft(t *testing.T) {
+	testkit.HostUnchangedAsInit(t)
+	testkit.Need(t, demoPrograms...)
+	cmd, folder := demoIn(t)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_, reading := out.Read(make([]byte, 1))
+	if err := errors.Join(reading, out.Close()); err != nil {
+		t.Error(err)
+	}
+	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 128+int(syscall.SIGPIPE) {
+		t.Errorf("it ended with %v", err)
+	}
 	empty(t, folder)
 }
 
@@ -73,6 +97,41 @@ func TestCleanLeavesADemonstrationThatGoesOn(t *testing.T) {
 		t.Errorf("the demonstration ended with %v; clean said %q", signalled, others)
 	}
 	empty(t, folder)
+}
+
+// Anybody may make a folder of such a name in /tmp, and root's clean would
+// remove what is in it.
+func TestCleanLeavesWhatIsAnothers(t *testing.T) {
+	testkit.HostUnchanged(t)
+	const nobody = 65534
+	folder := t.TempDir()
+	others := folder + "/stage01-1"
+	writeTree(t, others)
+	if err := os.Chown(others, nobody, nobody); err != nil {
+		t.Fatal(err)
+	}
+	writeTree(t, folder+"/mine") // a link to it is nobody's demonstration either
+	if err := os.Symlink("mine", folder+"/stage01-2"); err != nil {
+		t.Fatal(err)
+	}
+	writeTree(t, folder+"/stage01-3")
+	clean := stage01(t, "clean")
+	clean.Env = append(clean.Env, "TMPDIR="+folder)
+	if said := output(t, clean); said != "removed "+folder+"/stage01-3\n" {
+		t.Errorf("it said %q", said)
+	}
+	if _, err := os.Stat(others + "/file"); err != nil {
+		t.Error(err)
+	}
+}
+
+// writeTree makes a folder with a file in it.
+func writeTree(t *testing.T, dir string) {
+	t.Helper()
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, dir+"/file", []byte("text"), 0o644)
 }
 
 // demoIn is the demonstration, in a process group of its own, as a terminal

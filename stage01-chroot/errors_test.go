@@ -40,6 +40,7 @@ func TestEveryMistakeIsNamed(t *testing.T) {
 		{"run", "--sys", root, "/static"},
 		{"run", "--proc", "/", "sh"},
 		{"plan", root, "ls"},
+		{"plan", root + "/missing", "ls"},
 		{"root", filepath.Join(root, "new"), "no-such-program"},
 		{"root", filepath.Join(root, "new")},
 		{"root", "--tar", root + "/missing", filepath.Join(root, "new")},
@@ -49,6 +50,8 @@ func TestEveryMistakeIsNamed(t *testing.T) {
 		{"clean", "/"},
 		{"clean", root + "/missing"},
 		{"run", root},
+		{"root"},
+		{"demo", "all"},
 		{"run", "--bogus", root, "/bin/sh"},
 		{"bogus"},
 	} {
@@ -130,11 +133,5 @@ func program(machine elf.Machine, interpreter string) []byte {
 // line and what it said.
 func mistake(t *testing.T, cmd *exec.Cmd) string {
 	t.Helper()
-	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	err := cmd.Run()
-	if status := cmd.ProcessState.ExitCode(); status != 1 || out.Len() > 0 {
-		t.Errorf("%q: %v, status %d, output %q; want status 1 and no output", cmd.Args[1:], err, status, &out)
-	}
-	return fmt.Sprintf("$ stage01 %s\n%s", strings.Join(cmd.Args[1:], " "), &errs)
+	return testkit.Mistake(t, "stage01", cmd)
 }

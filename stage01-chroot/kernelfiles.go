@@ -95,7 +95,7 @@ func checkNotHost(dir string) error {
 	}
 	info, err := os.Stat(dir)
 	if err != nil {
-		return fmt.Errorf("find root %q: %w", dir, reason(err))
+		return hint.Add(fmt.Errorf("find root %q: %w", dir, reason(err)), "name the root as it was named to run")
 	}
 	if os.SameFile(host, info) {
 		return hint.Add(fmt.Errorf("root %q is the host's own", dir), "its /dev, /proc and /sys are those that the host works with")

@@ -16,7 +16,6 @@ package main
 import (
 	"errors"
 	"os"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -27,7 +26,7 @@ import (
 
 // environment is what programs in the new root start with: nothing of the
 // host's, which names places that are not there.
-var environment = []string{"PATH=" + strings.Join(rootfs.DefaultPath, ":"), "HOME=/root"}
+var environment = []string{"PATH=" + rootfs.DefaultPath, "HOME=/root"}
 
 // container is the plan of this chapter: what a process does to itself in
 // order to become the program argv in the root file system at root. chroot(2)

@@ -1,9 +1,7 @@
 package main_test
 
 import (
-	"os"
 	"os/exec"
-	"strings"
 	"testing"
 
 	"skiff.example/stage01-chroot/testkit"
@@ -15,19 +13,13 @@ import (
 // stage01 is the program with these arguments, not started yet.
 func stage01(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
-	cmd := exec.Command(testkit.Build(t, "."), args...)
-	cmd.Env = append(os.Environ(), "LC_ALL=C")
-	return cmd
+	return testkit.Command(t, args...)
 }
 
 // output runs cmd, which must succeed, and returns what it prints.
 func output(t *testing.T, cmd *exec.Cmd) string {
 	t.Helper()
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s: %v\n%s", strings.Join(cmd.Args[1:], " "), err, out)
-	}
-	return string(out)
+	return testkit.Output(t, cmd)
 }
 
 // probeRoot is a root file system with nothing in it but /probe, and

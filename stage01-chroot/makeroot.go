@@ -15,6 +15,9 @@ import (
 // The command root: something to stand in, made in one of three ways. How each
 // of them works is in package rootfs; ld.so(8), tar(5).
 
+// rootWords are what is given to it.
+const rootWords = "[--plan] DIR PROGRAM… (or --tar ARCHIVE DIR, --copy DIRECTORY DIR)"
+
 // makeRoot makes a root file system in the directory that is the first word.
 func makeRoot(c *cli.Context, words []string) error {
 	dir, programs := words[0], words[1:]
@@ -28,7 +31,7 @@ func makeRoot(c *cli.Context, words []string) error {
 	switch {
 	case given != 1, c.Bool("plan") && len(programs) == 0:
 		return hint.Add(errors.New("root: want programs, or an archive, or a directory to copy"),
-			"usage: stage01 root [--plan] DIR PROGRAM…, root --tar ARCHIVE DIR, root --copy DIRECTORY DIR")
+			"usage: stage01 root "+rootWords)
 	case archive != "":
 		return unpack(dir, archive)
 	case source != "":
@@ -58,7 +61,7 @@ func list(w io.Writer, closure *rootfs.Closure) error {
 func unpack(dir, archive string) error {
 	file, err := os.Open(archive)
 	if err != nil {
-		return fmt.Errorf("open archive %q: %w", archive, reason(err))
+		return hint.Add(fmt.Errorf("open archive %q: %w", archive, reason(err)), "an archive is made by: tar -C DIRECTORY -cf ARCHIVE .")
 	}
 	defer file.Close()
 	if err := os.MkdirAll(dir, 0o755); err != nil {

@@ -7,7 +7,8 @@ import (
 	"skiff.example/stage01-chroot/testkit"
 )
 
-// A plan needs no root, neither the user nor the directory.
+// A plan needs no privileges, and no root file system either, where the command
+// is a path. One without a slash is looked up in the root.
 
 func TestThePlanOfRun(t *testing.T) {
 	testkit.Golden(t, output(t, stage01(t, "plan", "/srv/root", "/bin/ls", "-l", "/")), "plan.golden")

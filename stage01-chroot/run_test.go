@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -89,18 +90,43 @@ func TestTheKernelSeesThePlan(t *testing.T) {
 	testkit.HostUnchanged(t)
 	testkit.Need(t, "strace")
 	defer syscall.Umask(syscall.Umask(0o022)) // umask(2) returns it
-	for _, c := range []struct {
-		golden string
-		flags  []string
-	}{
-		{"strace.golden", nil},
-		{"strace-kernelfiles.golden", []string{"--dev", "--proc", "--sys"}},
+	for golden, flags := range map[string][]string{
+		"strace.golden":             nil,
+		"strace-kernelfiles.golden": {"--dev", "--proc", "--sys"},
 	} {
-		root := probeRoot(t)
-		args := append(c.flags, root, "/probe", "cwd")
-		planned := output(t, stage01(t, append([]string{"plan"}, args...)...))
-		testkit.Golden(t, traced(t, planned, "chroot(", append([]string{"run"}, args...)...), c.golden)
+		testkit.Golden(t, asPlanned(t, append(flags, probeRoot(t), "/probe", "cwd")...), golden)
 	}
+}
+
+// The words are those of the command line: a root may be named from the
+// current directory, a command by its name alone.
+func TestTheKernelSeesThePlanOfShortNames(t *testing.T) {
+	testkit.HostUnchanged(t)
+	testkit.Need(t, "strace")
+	root := probeRoot(t)
+	output(t, exec.Command("mkdir", root+"/bin"))
+	output(t, exec.Command("mv", root+"/probe", root+"/bin/probe"))
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if root, err = filepath.Rel(here, root); err != nil {
+		t.Fatal(err)
+	}
+	seen := asPlanned(t, root, "probe", "cwd")
+	for _, want := range []string{fmt.Sprintf("chroot(%q) = 0\n", root), `execve("/bin/probe", ["probe", "cwd"]`} {
+		if !strings.Contains(seen, want) {
+			t.Errorf("the kernel saw\n%swant %s", seen, want)
+		}
+	}
+}
+
+// asPlanned runs what args say under strace, and returns what the kernel was
+// asked for. It must be what plan prints.
+func asPlanned(t *testing.T, args ...string) string {
+	t.Helper()
+	planned := output(t, stage01(t, append([]string{"plan"}, args...)...))
+	return traced(t, planned, "chroot(", append([]string{"run"}, args...)...)
 }
 
 // traced runs stage01 under strace and returns what the kernel was asked for

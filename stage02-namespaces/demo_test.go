@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"os"
 	"os/exec"
-	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -21,7 +20,7 @@ var demoPrograms = []string{
 func TestTheDemonstration(t *testing.T) {
 	testkit.HostUnchangedAsInit(t)
 	testkit.Need(t, demoPrograms...)
-	testkit.Golden(t, withoutHostname(t, output(t, stage02(t, "demo"))), "demo.golden")
+	testkit.Golden(t, testkit.WithoutHostname(t, output(t, stage02(t, "demo"))), "demo.golden")
 }
 
 // An ordinary user sees the same, with a user namespace in everything.
@@ -30,7 +29,7 @@ func TestTheDemonstrationOfAnOrdinaryUser(t *testing.T) {
 	testkit.Need(t, demoPrograms...)
 	cmd := asNobody(t, stage02(t, "demo"))
 	shown := strings.ReplaceAll(output(t, cmd), cmd.Dir, os.TempDir()) // its folder is in one of ours
-	testkit.Golden(t, withoutHostname(t, shown), "demo-user.golden")
+	testkit.Golden(t, testkit.WithoutHostname(t, shown), "demo-user.golden")
 }
 
 // nobody is the id of an ordinary user, who has no range of other ids.
@@ -57,16 +56,6 @@ func asNobody(t *testing.T, cmd *exec.Cmd) *exec.Cmd {
 	cmd.Env = append(cmd.Env, "TMPDIR="+folder, "HOME="+folder)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	return cmd
-}
-
-// withoutHostname replaces the host's name where it is all of a line.
-func withoutHostname(t *testing.T, s string) string {
-	t.Helper()
-	name, err := os.Hostname()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return regexp.MustCompile(`(?m)^  `+regexp.QuoteMeta(name)+`$`).ReplaceAllString(s, "  HOSTNAME")
 }
 
 // Ctrl-C comes while there is a process and a folder to be cleaned

@@ -1,7 +1,6 @@
 package main_test
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -106,11 +105,5 @@ exec setpriv --reuid=%d --regid=%d --clear-groups %s run %s/root sh -c true`, no
 // line and what it said.
 func mistake(t *testing.T, cmd *exec.Cmd) string {
 	t.Helper()
-	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	err := cmd.Run()
-	if status := cmd.ProcessState.ExitCode(); status != 1 || out.Len() > 0 {
-		t.Errorf("%q: %v, status %d, output %q; want status 1 and no output", cmd.Args[1:], err, status, &out)
-	}
-	return fmt.Sprintf("$ stage02 %s\n%s", strings.Join(cmd.Args[1:], " "), &errs)
+	return testkit.Mistake(t, "stage02", cmd)
 }

@@ -21,9 +21,7 @@ import (
 // are in a folder of the test.
 func stage03(t *testing.T, state string, args ...string) *exec.Cmd {
 	t.Helper()
-	cmd := exec.Command(testkit.Build(t, "."), append([]string{"--state", state}, args...)...)
-	cmd.Env = append(os.Environ(), "LC_ALL=C")
-	return cmd
+	return testkit.Command(t, append([]string{"--state", state}, args...)...)
 }
 
 // stateDir is where a test's containers keep their journals. In the end nothing
@@ -42,11 +40,7 @@ func stateDir(t *testing.T) string {
 // output runs cmd, which must succeed, and returns what it prints.
 func output(t *testing.T, cmd *exec.Cmd) string {
 	t.Helper()
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s: %v\n%s", strings.Join(cmd.Args[1:], " "), err, out)
-	}
-	return string(out)
+	return testkit.Output(t, cmd)
 }
 
 // refused runs cmd, which must fail, and returns what it prints.

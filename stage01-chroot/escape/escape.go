@@ -74,7 +74,3 @@ func (w Way) Plan(from Outside, argv, envp []string) *plan.Plan {
 	p.Add(plan.Execve(argv[0], argv, envp))
 	return p
 }
-
-// Plan is the first and shortest of the ways, which needs nothing but the
-// capability.
-func Plan(argv, envp []string) *plan.Plan { return Ways[0].Plan(Usual, argv, envp) }

@@ -24,14 +24,6 @@ func TestAWayIsFoundByItsName(t *testing.T) {
 	}
 }
 
-func TestPlanIsTheFirstWay(t *testing.T) {
-	argv, envp := []string{"/bin/sh"}, []string{"HOME=/"}
-	got, want := escape.Plan(argv, envp).String(), escape.Ways[0].Plan(escape.Usual, argv, envp).String()
-	if got != want {
-		t.Errorf("got\n%swant\n%s", got, want)
-	}
-}
-
 // A word that the kernel would cut short is refused.
 func TestANULByteIsRefused(t *testing.T) {
 	for _, way := range escape.Ways {

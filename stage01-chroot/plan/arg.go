@@ -96,7 +96,7 @@ type Descriptor struct {
 // CWD stands for the current directory in calls whose names end in "at".
 var CWD = Descriptor{unix.AT_FDCWD, "AT_FDCWD"}
 
-// Text lets a descriptor stand in a sentence.
+// String lets a descriptor stand in a sentence.
 func (d Descriptor) String() string { return d.text(func(name string) string { return name }) }
 
 func (d Descriptor) isFD() {}

@@ -30,8 +30,9 @@ func Chroot(path string) Step {
 // Openat2 opens path below dir; how.Resolve says which links may be
 // followed: openat2(2).
 //
-// With RESOLVE_IN_ROOT or RESOLVE_BENEATH the kernel gives up (EAGAIN) when a
-// directory is renamed anywhere meanwhile, and asks to be called again.
+// With RESOLVE_IN_ROOT or RESOLVE_BENEATH the kernel cannot be sure of a ".." on
+// the way while anything is renamed or mounted: it gives up (EAGAIN), and is
+// asked again.
 func Openat2(dir FD, path string, how unix.OpenHow) Step {
 	show := func() string {
 		mode := ""

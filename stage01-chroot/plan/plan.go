@@ -114,10 +114,3 @@ func blankLine(written int) string {
 	}
 	return "\n"
 }
-
-// Only returns a plan of one of the steps, with the registers of this one.
-func (p *Plan) Only(s Step) *Plan {
-	q := *p
-	q.steps = []Step{s}
-	return &q
-}

@@ -90,8 +90,8 @@ func xattrHint(err error) error {
 }
 
 // directories are those whose attributes are set when all else is done, by
-// name, "" for the root: making files in a directory changes its time, and a mode like 0555
-// would not let an ordinary user make any.
+// name, "" for the root: making files in a directory changes its time, and a
+// mode like 0555 would not let an ordinary user make any.
 type directories map[string]attributes
 
 // openMode lets us, and nobody else, make files in a directory until then.

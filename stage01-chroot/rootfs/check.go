@@ -21,9 +21,9 @@ import (
 // program, for a program whose interpreter is missing and for a script whose
 // interpreter is missing; here each gets its own words, beforehand.
 
-// DefaultPath are the directories in which a command without a slash is looked
-// up in the new root.
-var DefaultPath = []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"}
+// DefaultPath is the PATH in a new root: a command without a slash is looked up
+// along it, and the command itself gets it.
+const DefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // Check reports why a command would not start with dir as its root, nil if it
 // would as far as can be seen from here: dir is a directory, the command is in
@@ -31,10 +31,7 @@ var DefaultPath = []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/u
 // are not looked for. The errors are execve's: ENOENT, EACCES, ENOEXEC, ELOOP,
 // ENOTDIR, with a hint.
 func Check(dir, command string) error {
-	root, err := inroot.Open(dir)
-	if errors.Is(err, unix.ENOENT) {
-		return hint.Add(err, "make a root file system first")
-	}
+	root, err := openRoot(dir)
 	if err != nil {
 		return err
 	}
@@ -45,6 +42,18 @@ func Check(dir, command string) error {
 	return nil
 }
 
+// openRoot opens dir, which should have been made before.
+func openRoot(dir string) (*inroot.Root, error) {
+	root, err := inroot.Open(dir)
+	switch {
+	case errors.Is(err, unix.ENOENT):
+		return nil, hint.Add(err, "make a root file system first")
+	case errors.Is(err, unix.ENOTDIR):
+		return nil, hint.Add(err, "a root is a directory")
+	}
+	return root, err
+}
+
 func checkCommand(root *inroot.Root, command string) error {
 	if command == "" {
 		return fmt.Errorf("the command is empty: %w", unix.ENOENT)
@@ -52,13 +61,13 @@ func checkCommand(root *inroot.Root, command string) error {
 	if strings.Contains(command, "/") {
 		return checkFile(root, command, 0)
 	}
-	for _, dir := range DefaultPath {
+	for dir := range strings.SplitSeq(DefaultPath, ":") {
 		err := checkFile(root, path.Join(dir, command), 0)
 		if !errors.Is(err, errNotThere) {
 			return err
 		}
 	}
-	return hint.Add(fmt.Errorf("not found in %s: %w", strings.Join(DefaultPath, ":"), unix.ENOENT),
+	return hint.Add(fmt.Errorf("not found in %s: %w", DefaultPath, unix.ENOENT),
 		"a command is looked up in the new root, not on the host")
 }
 

@@ -6,8 +6,6 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
-
-	"skiff.example/stage01-chroot/rootfs/inroot"
 )
 
 // Where a program is in a root file system: execvp(3).
@@ -22,12 +20,12 @@ func Find(dir, command string) (string, error) {
 	if strings.Contains(command, "/") {
 		return command, nil
 	}
-	root, err := inroot.Open(dir)
+	root, err := openRoot(dir)
 	if err != nil {
 		return "", err
 	}
 	defer root.Close()
-	for _, folder := range DefaultPath {
+	for folder := range strings.SplitSeq(DefaultPath, ":") {
 		name := path.Join(folder, command)
 		file, err := root.Lookup(name, unix.O_PATH)
 		if err == nil {

@@ -41,7 +41,7 @@ import (
 func FromDirectory(dir, source string) error {
 	from, err := inroot.Open(source)
 	if err != nil {
-		return err
+		return hint.Add(err, "what is copied must be a directory that is there")
 	}
 	defer from.Close()
 	to, err := inroot.Open(dir)

@@ -26,6 +26,9 @@ func Probe(t testing.TB) string {
 // Build builds a main package, given by its import path or relative to the
 // test's folder (./cmd/x), as a static program and returns its path. It is
 // built once for each test process and removed when that has ended.
+//
+// Where the environment names a tree of programs that were built beforehand,
+// it is taken from there (see prebuilt.go).
 func Build(t testing.TB, pkg string) string {
 	t.Helper()
 	own, err := programs()
@@ -71,10 +74,13 @@ func (p *programFolder) build(pkg string) (string, error) {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return "", err
 	}
-	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", dir+"/", pkg)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build %s: %w\n%s", pkg, err, out)
+	if tree := os.Getenv(prebuiltTree); tree != "" {
+		err = copyPrebuilt(tree, pkg, dir)
+	} else {
+		err = goBuild(pkg, dir)
+	}
+	if err != nil {
+		return "", fmt.Errorf("build %s: %w", pkg, err)
 	}
 	files, err := os.ReadDir(dir)
 	if err != nil {
@@ -84,6 +90,16 @@ func (p *programFolder) build(pkg string) (string, error) {
 		return "", fmt.Errorf("build %s: it is %d programs, not one", pkg, len(files))
 	}
 	return filepath.Join(dir, files[0].Name()), nil
+}
+
+// goBuild has the Go tool build a package's program into dir.
+func goBuild(pkg, dir string) error {
+	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", dir+"/", pkg)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w\n%s", err, out)
+	}
+	return nil
 }
 
 // removeAtExit has a shell remove dir when this process has ended, however it

@@ -18,6 +18,7 @@ type recorder struct {
 
 func (r *recorder) Cleanup(f func())                  { r.cleanups = append(r.cleanups, f) }
 func (r *recorder) Errorf(format string, args ...any) { r.said += fmt.Sprintf(format, args...) }
+func (r *recorder) Fatalf(format string, args ...any) { r.Errorf("fatal: "+format, args...) }
 func (r *recorder) Fatal(args ...any)                 { r.said += "fatal: " + fmt.Sprint(args...) }
 func (r *recorder) Skip(args ...any)                  { r.said += "skip: " + fmt.Sprint(args...) }
 

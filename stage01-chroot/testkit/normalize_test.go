@@ -65,6 +65,9 @@ func TestNormalizeReplacesTemporaryFolders(t *testing.T) {
 			made + "/x":                        "TEMP/x",
 			testkit.Probe(t):                   "TEMP/probe",
 			os.TempDir() + "/tmp.fnhrn7KpQO/y": "TEMP/y",
+			made + "/stage02-4284662016/root":  "TEMP/root",
+			made + "/tmp.fnhrn7KpQO/1234567/z": "TEMP/z",
+			made + "/stays/1234567":            "TEMP/stays/1234567",
 			os.TempDir() + "/stays":            os.TempDir() + "/stays",
 		} {
 			if got := testkit.Normalize(given); got != want {

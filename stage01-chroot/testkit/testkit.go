@@ -47,6 +47,13 @@ func Need(t testing.TB, programs ...string) {
 	}
 }
 
+// Missing skips a test that needs what this machine does not have: the test has
+// looked for it, and reason says what. Where CI is set to true the test fails.
+func Missing(t testing.TB, reason string) {
+	t.Helper()
+	skip(t, reason)
+}
+
 // skip skips the test, or fails it in CI. GitHub, GitLab and most others set
 // CI=true.
 func skip(t testing.TB, reason string) {

@@ -12,10 +12,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"skiff.example/stage01-chroot/plan"
+	"skiff.example/stage01-chroot/rootfs"
 )
 
 // DefaultPath is where a program is looked for when env has no PATH.
-const DefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+const DefaultPath = rootfs.DefaultPath
 
 // Steps executes args, which must not be empty. A name with a slash is a path;
 // any other is looked for in the absolute directories of env's PATH.

@@ -9,9 +9,10 @@
 // never grows its stack, takes no lock, and calls only raw system calls. See
 // "async-signal-safe" in fork(2) and signal-safety(7) for the same rule in C.
 //
-// This package and the clone in package launch are the only unsafe code of
-// the project. It knows numbers only; names, flags and printing are the
-// business of package plan.
+// It knows numbers only; names, flags and printing are the business of package
+// plan, which turns arguments into words for it (plan/arg.go). Package unsafe is
+// used in these two places, for the clone of chapter 2, and for the BPF programs
+// of chapter 3; nowhere else.
 package machine
 
 import (

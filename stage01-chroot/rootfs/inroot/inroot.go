@@ -78,8 +78,9 @@ func (r *Root) Lookup(name string, flags int) (*os.File, error) {
 // Parent resolves all of name but its last component and returns a descriptor
 // (O_PATH) of that directory, which the caller closes, and the last component.
 // Directories that are missing on the way are made with mode 0755, whatever the
-// umask, also where a link points to one that is missing (see Made). "/", "", "." and whatever ends in "."
-// or ".." name a directory itself: the result is that directory and ".".
+// umask, also where a link points to one that is missing (see Made). "/", "",
+// "." and whatever ends in "." or ".." name a directory itself: the result is
+// that directory and ".".
 //
 // The last component is not looked at: it may be anything, or nothing. Use it
 // with the functions of this package, or with an …at system call that does not

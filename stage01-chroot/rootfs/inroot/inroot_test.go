@@ -322,6 +322,42 @@ func TestRemoveAllStopsAtAMount(t *testing.T) {
 	}
 }
 
+// Somebody mounts a directory of the outside on one that is being removed. Where
+// the mount was there before, the kernel refuses to remove its place (EBUSY).
+// Between that answer and the look into the directory it can come: then what is
+// mounted must not be opened.
+func TestRemoveAllStopsAtAMountThatIsMadeMeanwhile(t *testing.T) {
+	testkit.HostUnchanged(t)
+	dir, _ := scene(t)
+	precious, place := filepath.Join(t.TempDir(), "precious"), filepath.Join(dir, "d")
+	must(t, os.MkdirAll(precious+"/a", 0o755))
+	root := open(t, dir)
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default: // fails where d is not there just now
+				_ = unix.Mount(precious, place, "", unix.MS_BIND, "")
+				_ = unix.Unmount(place, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+			}
+		}
+	}()
+	const attempts = 2000
+	for range attempts {
+		_ = os.MkdirAll(place+"/a", 0o755) // may be in precious, where it is already
+		_ = inroot.RemoveAll(root.Dir(), "d")
+		if _, err := os.Stat(precious + "/a"); err != nil {
+			t.Errorf("what was mounted was removed: %v", err)
+			break
+		}
+	}
+	close(stop)
+	<-stopped
+}
+
 // A swap of a directory and a link to the outside, while names are walked:
 // CVE-2021-30465 is this race.
 func TestASwapWhileWalkingLeadsNowhere(t *testing.T) {
