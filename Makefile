@@ -14,7 +14,7 @@ programs := $(stages:%=bin/stage%) bin/skiff bin/skiff-oci bin/final
 patience := 10m
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo final test race lint text bench deps doctor clean FORCE
+.PHONY: help build demo final test test-v2 race lint text bench deps doctor clean FORCE
 .PHONY: $(stages:%=stage%) $(stages:0%=stage%)
 
 ## stageN: build the program of stage N, 1 to 6, and let it show the stage's idea (root)
@@ -53,6 +53,11 @@ test:
 	@course/deps.sh || echo "make test: a test that needs one of these programs says so and is skipped; with CI=true it fails"
 	@$(MAKE) --no-print-directory lint
 	go test -count=1 -p 1 -timeout $(patience) work
+	@$(MAKE) --no-print-directory test-v2 v2flags=-maybe
+
+## test-v2: run the tests of what cgroup v2 changes, in a virtual machine that has no v1 (QEMU)
+test-v2:
+	go run ./course/cmd/vm $(v2flags)
 
 ## race: run the tests of the core under Go's race detector, and with its counters of coverage (root, gcc)
 race:

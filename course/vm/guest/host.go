@@ -24,6 +24,7 @@ const linger = time.Second
 // host is the other end of the serial port.
 type host struct {
 	mu      sync.Mutex
+	port    *os.File
 	encoder *json.Encoder
 }
 
@@ -43,7 +44,7 @@ func openHost() (*host, error) {
 	if err := unix.IoctlSetTermios(int(file.Fd()), unix.TCSETS, termios); err != nil {
 		return nil, fmt.Errorf("set %q to raw: %w", file.Name(), err)
 	}
-	return &host{encoder: json.NewEncoder(file)}, nil
+	return &host{port: file, encoder: json.NewEncoder(file)}, nil
 }
 
 // say sends an event.
@@ -51,6 +52,12 @@ func (h *host) say(e wire.Event) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.encoder.Encode(e)
+}
+
+// drain waits until all has been sent, which powering off does not:
+// tcdrain(3).
+func (h *host) drain() error {
+	return os.NewSyscallError("tcdrain", unix.IoctlSetInt(int(h.port.Fd()), unix.TCSBRK, 1))
 }
 
 // run does a job and reports its output and its end. The error is for a host

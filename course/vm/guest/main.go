@@ -46,10 +46,11 @@ func run() error {
 	if err != nil {
 		return err
 	}
+	last := wire.Event{Ended: true}
 	if err := work(host); err != nil {
-		return errors.Join(err, host.say(wire.Event{Error: err.Error()}))
+		last = wire.Event{Error: err.Error()}
 	}
-	return host.say(wire.Event{Ended: true})
+	return errors.Join(host.say(last), host.drain())
 }
 
 // work follows the order.
