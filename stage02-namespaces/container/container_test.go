@@ -179,7 +179,7 @@ func TestWhatHappensIsThePrintedPlan(t *testing.T) {
 		return
 	}
 	testkit.Need(t, "strace")
-	for _, name := range []string{"", "user", "time", "prepared"} {
+	for _, name := range []string{"", "user", "prepared"} {
 		c, _ := shell(t, "true")
 		t.Setenv("RUN_CONTAINER", c.Root)
 		t.Setenv("VARIANT", name)
@@ -205,8 +205,6 @@ func variant(t *testing.T, name, root string) *container.Container {
 		more = append(more, specs.LinuxNamespace{Type: specs.UserNamespace})
 		ids := []specs.LinuxIDMapping{{ContainerID: 0, HostID: 0, Size: 1000}}
 		c.Maps.UIDs, c.Maps.GIDs = ids, ids
-	case "time":
-		more = append(more, specs.LinuxNamespace{Type: specs.TimeNamespace})
 	case "prepared":
 		c.Prepare = container.Preparation{Chapter: 3, Title: "wait", Do: func(*launch.Process) error { return nil }}
 		more = append(more, specs.LinuxNamespace{Type: specs.CgroupNamespace})

@@ -128,11 +128,21 @@ func TestIdsAndMapsAreRead(t *testing.T) {
 	}
 }
 
+// inNewKind is a process in a new namespace of one kind. clone3(2) makes a time
+// namespace only since Linux 6.3, and unshare(2) makes it for children.
+func inNewKind(t *testing.T, k namespace.Kind) int {
+	t.Helper()
+	if k.Flag == unix.CLONE_NEWTIME {
+		return heldAfter(t, plan.Unshare(k.Flag), plan.CloneSibling())
+	}
+	return inNew(t, uintptr(k.Flag))
+}
+
 func TestEachKindIsSeenToBeTheOnlyNewOne(t *testing.T) {
 	testkit.HostUnchanged(t)
 	us := read(t, os.Getpid())
 	for _, k := range namespace.Kinds {
-		p := read(t, inNew(t, uintptr(k.Flag)))
+		p := read(t, inNewKind(t, k))
 		for _, n := range p.Namespaces {
 			if isNew := n.ID != us.Namespace(n.Kind.File).ID; isNew != (n.Kind.File == k.File) {
 				t.Errorf("with a new %s namespace, %s is %s, ours %s", k.File, n.Kind.File, n.ID, us.Namespace(n.Kind.File).ID)

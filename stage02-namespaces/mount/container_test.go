@@ -22,6 +22,7 @@ import (
 type world struct {
 	kinds uintptr                // new namespaces, beside that of mounts
 	ids   []specs.LinuxIDMapping // of its own user namespace, for users and groups
+	first []plan.Step            // before the root is looked at
 }
 
 // attempt starts a process in a mount namespace of its own, whose root is
@@ -47,6 +48,7 @@ func (w world) attempt(t *testing.T, root string, add func(p *plan.Plan, r *moun
 		p.Add(plan.Setresgid(0), plan.Setresuid(0))
 	}
 	mount.Detach(p, unix.MS_SLAVE)
+	p.Add(w.first...)
 	r := mount.NewRoot(p, root)
 	if w.ids != nil {
 		r.OwnUserNamespace(w.ids, w.ids)

@@ -196,3 +196,38 @@ func TestATmpfsWithoutAModeHasThatOfItsMountPoint(t *testing.T) {
 		}
 	}
 }
+
+// A program that belongs to nobody in the container is set-user-ID for nobody; the
+// copy, which belongs to the container's root, must not make others into that.
+func TestACopyIsSetUserIDForItsOldOwnerOnly(t *testing.T) {
+	testkit.HostUnchanged(t)
+	root := ownRoot(t)
+	mkdir(t, root+"/d")
+	for name, owner := range map[string][2]int{"nobodys": {70_000, 70_000}, "his": {100_007, 70_000}, "its": {70_000, 100_007}, "both": {100_007, 100_007}} {
+		write(t, root+"/d/"+name, "#!")
+		if err := errors.Join(os.Chown(root+"/d/"+name, owner[0], owner[1]), unix.Chmod(root+"/d/"+name, 0o6755)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := own.attempt(t, root, mounts(tmpfs("/d", "tmpcopyup")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]uint32{"nobodys": 0o755, "his": 0o4755, "its": 0o2755, "both": 0o6755} {
+		var s unix.Stat_t
+		if err := unix.Stat(inside(c, "/d/"+name), &s); err != nil || s.Mode != unix.S_IFREG|want {
+			t.Errorf("%s has mode %#o, want %#o, %v", name, s.Mode, want, err)
+		}
+	}
+}
+
+func TestWhatCannotBeCopiedWholeIsRefused(t *testing.T) {
+	root := t.TempDir()
+	mkdir(t, root+"/d")
+	write(t, root+"/d/large", "")
+	if err := os.Truncate(root+"/d/large", 2<<30); err != nil {
+		t.Fatal(err)
+	}
+	err := mount.NewRoot(&plan.Plan{}, root).Mount(tmpfs("/d", "tmpcopyup"))
+	wantError(t, err, `"large": 2147483648 bytes: file too large`, "use a volume")
+}

@@ -67,14 +67,15 @@ func (r *Root) Devices(devices []specs.LinuxDevice) error {
 	return nil
 }
 
-// isHosts tells whether path is in a /dev that a bind mount shows.
+// isHosts tells whether path is in a /dev that is the host's: a bind mount, or a
+// devtmpfs, of which there is but one.
 func (r *Root) isHosts(path string) bool {
 	if !strings.HasPrefix(inRoot(path), "dev/") {
 		return false
 	}
 	for _, c := range slices.Backward(r.view.covers) {
 		if c.place == "dev" {
-			return c.tree != ""
+			return c.tree != "" || c.hosts
 		}
 	}
 	return false

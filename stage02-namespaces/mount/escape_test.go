@@ -69,7 +69,7 @@ func TestTheRootsOwnNullMasksNothing(t *testing.T) {
 	mkdir(t, root+"/dev")
 	write(t, root+"/dev/null", "a fake")
 	write(t, root+"/secret", "key")
-	c := container(t, root, func(_ *plan.Plan, r *mount.Root) error { r.Mask("/secret"); return nil })
+	c := container(t, root, func(_ *plan.Plan, r *mount.Root) error { return r.Mask("/secret") })
 	var s unix.Stat_t
 	if err := unix.Stat(inside(c, "/secret"), &s); err != nil || s.Mode&unix.S_IFMT != unix.S_IFCHR || s.Rdev != unix.Mkdev(1, 3) {
 		t.Errorf("/secret has mode %#o, device %#x, error %v", s.Mode, s.Rdev, err)

@@ -3,6 +3,7 @@ package mount_test
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"testing"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -11,6 +12,7 @@ import (
 	"skiff.example/stage01-chroot/plan"
 	"skiff.example/stage01-chroot/testkit"
 	"skiff.example/stage02-namespaces/mount"
+	"skiff.example/stage02-namespaces/namespace"
 )
 
 // ids is an id map of one range.
@@ -45,11 +47,58 @@ func ownerSeen(t *testing.T, path string) int {
 	return int(s.Uid)
 }
 
+// idMappable is an empty folder in a file system of which mounts can be id-mapped,
+// which is found by trying. A folder for temporary files need not be in one: a
+// tmpfs can be id-mapped since Linux 6.3, and an overlay, as in most containers,
+// not at all.
+func idMappable(t *testing.T) string {
+	t.Helper()
+	for _, parent := range []string{os.TempDir(), "/var/tmp", "."} {
+		dir, err := os.MkdirTemp(parent, "idmap")
+		if err != nil {
+			continue
+		}
+		t.Cleanup(func() {
+			if err := os.RemoveAll(dir); err != nil {
+				t.Error(err)
+			}
+		})
+		tree, err := unix.OpenTree(unix.AT_FDCWD, dir, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+		if err := errors.Join(err, os.Chmod(dir, 0o755)); err != nil {
+			t.Fatal(err)
+		}
+		if dir, err = filepath.Abs(dir); err == nil && idMaps(t, tree) {
+			return dir
+		}
+	}
+	testkit.Missing(t, "needs a file system that can be id-mapped, such as ext4, below TMPDIR, /var/tmp or here: mount_setattr(2)")
+	return ""
+}
+
+// idMaps tells whether a mount that is attached nowhere can be id-mapped, and
+// closes it.
+func idMaps(t *testing.T, tree int) bool {
+	t.Helper()
+	user, err := namespace.NewUser(ids(0, 1, 1), ids(0, 1, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(user.Fd())}
+	tried := unix.MountSetattr(tree, "", unix.AT_EMPTY_PATH, &attr)
+	if err := errors.Join(user.Close(), unix.Close(tree)); err != nil {
+		t.Fatal(err)
+	}
+	if tried != nil && !errors.Is(tried, unix.EINVAL) {
+		t.Fatal(tried)
+	}
+	return tried == nil
+}
+
 // owned is a folder of the host with a file that belongs to owner, and the
 // same below in a folder that can be a mount of its own.
 func owned(t *testing.T, owner int) string {
 	t.Helper()
-	dir := t.TempDir()
+	dir := idMappable(t)
 	mkdir(t, dir+"/below")
 	for _, path := range []string{dir + "/file", dir + "/below/file"} {
 		write(t, path, "")
@@ -69,11 +118,10 @@ func TestAnIDMappedMountShowsOtherOwners(t *testing.T) {
 		mapped(bind(dir, "/no-word"), ids(0, 50_000, 65_536)),
 		mapped(bind(dir, "/read-only", "idmap", "ro"), ids(1000, 2000, 1)),
 		mapped(bind(dir, "/not-in-the-map", "idmap"), ids(0, 0, 10)),
-		mapped(tmpfs("/new", "uid=7", "gid=7", "idmap", "mode=1777"), ids(7, 70, 1)),
 	))
 	for path, want := range map[string]int{
 		"/plain/file": 1000, "/word/file": 2000, "/no-word/file": 51_000, "/read-only/file": 2000,
-		"/not-in-the-map/file": 65_534, "/new": 70,
+		"/not-in-the-map/file": 65_534,
 	} {
 		if got := ownerSeen(t, inside(c, path)); got != want {
 			t.Errorf("%s belongs to %d, want %d", path, got, want)
@@ -81,6 +129,23 @@ func TestAnIDMappedMountShowsOtherOwners(t *testing.T) {
 	}
 	if got := mountinfo(t, c.Pid)["/read-only"]; got != "ro,relatime,idmapped" {
 		t.Errorf("/read-only is %q", got)
+	}
+}
+
+// A new file system can be id-mapped, too; a tmpfs since Linux 6.3. Before that the
+// hint says so.
+func TestANewFileSystemIsIDMapped(t *testing.T) {
+	testkit.HostUnchanged(t)
+	c, err := attempt(t, t.TempDir(), mounts(mapped(tmpfs("/new", "uid=7", "gid=7", "idmap", "mode=1777"), ids(7, 70, 1))))
+	if errors.Is(err, unix.EINVAL) {
+		wantError(t, err, `id-map mount "/new": invalid argument`, "tmpfs since 6.3")
+		testkit.Missing(t, "needs a kernel that id-maps a tmpfs, as Linux does since 6.3")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := ownerSeen(t, inside(c, "/new")); got != 70 {
+		t.Errorf("/new belongs to %d, want 70", got)
 	}
 }
 
@@ -153,12 +218,14 @@ func TestIdmapIsNeverSilentlyIgnored(t *testing.T) {
 	half.UIDMappings = ids(0, 1, 1)
 	wantError(t, try(half), "uidMappings and gidMappings must be given together", "")
 	proc := mapped(specs.Mount{Destination: "/proc", Type: "proc"}, ids(0, 1, 1))
-	wantError(t, try(proc), `id-map mount "/proc": invalid argument`, "cannot be id-mapped")
+	wantError(t, try(proc), `id-map mount "/proc": invalid argument`, "cannot be id-mapped, not by this kernel")
+	_, err := own.attempt(t, ownRoot(t), mounts(bind("/proc/self/status", "/x", "idmap"))) // done by the parent
+	wantError(t, err, `id-map: invalid argument`, "cannot be id-mapped, not by this kernel")
 	twice := append(ids(0, 1, 5), ids(0, 9, 5)...)
 	if err := try(mapped(bind(dir, "/x"), twice)); err == nil {
 		t.Error("overlapping maps were taken")
 	}
-	_, err := own.attempt(t, ownRoot(t), mounts(tmpfs("/x", "idmap")))
+	_, err = own.attempt(t, ownRoot(t), mounts(tmpfs("/x", "idmap")))
 	wantError(t, err, `mount "tmpfs" on "/x": id-mapped in a user namespace of its own`, "use a bind mount")
 	if !errors.Is(err, unix.EPERM) {
 		t.Error(err)

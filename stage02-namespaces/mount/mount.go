@@ -80,7 +80,9 @@ func (r *Root) fileSystem(m specs.Mount, o Options, resolved string) error {
 	if o.IVersion {
 		r.countChanges(mounted, m, o)
 	}
-	r.view.mounted(cover{place: resolved, hidden: m.Type != "tmpfs" || o.TmpCopyUp})
+	if !o.TmpCopyUp { // which shows what was there before
+		r.view.mounted(cover{place: resolved, hidden: m.Type != "tmpfs", hosts: m.Type == "devtmpfs"})
+	}
 	return nil
 }
 

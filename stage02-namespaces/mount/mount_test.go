@@ -1,6 +1,7 @@
 package mount_test
 
 import (
+	"errors"
 	"os"
 	"strings"
 	"testing"
@@ -137,16 +138,17 @@ func TestPathsAreMaskedAndReadOnly(t *testing.T) {
 	testkit.HostUnchanged(t)
 	root := t.TempDir()
 	mkdir(t, root+"/secrets/deep")
-	mkdir(t, root+"/settings")
+	mkdir(t, root+"/settings/below")
 	write(t, root+"/secret", "key")
 	write(t, root+"/settings/one", "1")
 	c := container(t, root, func(_ *plan.Plan, r *mount.Root) error {
+		err := r.Mount(tmpfs("/settings/below"))
 		for _, path := range []string{"/secret", "/secrets", "/missing"} {
-			r.Mask(path)
+			err = errors.Join(err, r.Mask(path))
 		}
 		r.ReadOnlyPath("/settings")
 		r.ReadOnlyPath("/missing")
-		return nil
+		return err
 	})
 	if text, err := os.ReadFile(inside(c, "/secret")); len(text) > 0 || err != nil {
 		t.Errorf("the secret is %q, %v", text, err)
@@ -154,10 +156,17 @@ func TestPathsAreMaskedAndReadOnly(t *testing.T) {
 	if entries, err := os.ReadDir(inside(c, "/secrets")); len(entries) > 0 || err != nil {
 		t.Errorf("the secrets are %v, %v", entries, err)
 	}
-	for _, path := range []string{"/secrets/new", "/settings/new"} {
+	for _, path := range []string{"/secrets/new", "/settings/new", "/settings/below/new"} {
 		if err := os.WriteFile(inside(c, path), nil, 0o644); err == nil || !strings.Contains(err.Error(), "read-only") {
 			t.Errorf("write %s: %v", path, err)
 		}
+	}
+	// What covers a file is the host's own device, which nobody may change.
+	if err := os.Chmod(inside(c, "/secret"), 0o666|os.ModeDevice|os.ModeCharDevice); !errors.Is(err, unix.EROFS) {
+		t.Errorf("change the mode of the masking device: %v", err)
+	}
+	if got := mountinfo(t, c.Pid)["/secret"]; !strings.HasPrefix(got, "ro,nosuid,noexec,") {
+		t.Errorf("the masking device is mounted %q", got)
 	}
 	if text, _ := os.ReadFile(inside(c, "/settings/one")); string(text) != "1" {
 		t.Errorf("a read-only file holds %q", text)

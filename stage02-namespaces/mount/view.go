@@ -32,6 +32,7 @@ type cover struct {
 	place  string // below the root, see view.resolve
 	tree   string // what is mounted, as the host sees it; "" is an empty file system
 	hidden bool   // a file system with files that the parent cannot know: proc
+	hosts  bool   // a file system that is one with the host's: devtmpfs
 }
 
 // newView is the root at path. When the plan has mounted something already,
