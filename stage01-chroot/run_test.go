@@ -160,7 +160,13 @@ func calls(trace string) []string {
 			if m[2] == "" {
 				m[2] = "0"
 			}
-			calls = append(calls, m[1]+") = "+m[2])
+			call := m[1] + ") = " + m[2]
+			// One by another thread than the first is written twice: as not
+			// finished, and as what makes that thread the first.
+			if strings.HasPrefix(call, "execve(") && len(calls) > 0 && calls[len(calls)-1] == call {
+				continue
+			}
+			calls = append(calls, call)
 		}
 	}
 	return calls
