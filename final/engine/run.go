@@ -165,6 +165,11 @@ func configure(img *image.Image, o Options) (*specs.Spec, error) {
 		spec.Mounts = append(spec.Mounts, v.mount())
 	}
 	if o.Init {
+		for _, v := range o.Volumes {
+			if err := pid1.CheckMounts([]specs.Mount{v.mount()}); err != nil {
+				return nil, err
+			}
+		}
 		small, err := pid1.Mount()
 		if err != nil {
 			return nil, err

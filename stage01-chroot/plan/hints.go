@@ -38,6 +38,8 @@ var usualCauses = map[cause]string{
 	{"pivot_root", unix.EINVAL}: "the new root must be a mount point, and its parent mount must not be shared",
 	{"prlimit64", unix.EPERM}:   "a hard limit can only be raised with CAP_SYS_RESOURCE",
 	{"read", unix.ECANCELED}:    "the process that was to give the word to go on has ended",
+	{"setresgid", unix.EINVAL}:  "the id is not mapped in this user namespace; see /proc/self/gid_map",
+	{"setresuid", unix.EINVAL}:  "the id is not mapped in this user namespace; see /proc/self/uid_map",
 	{"setgroups", unix.EPERM}:   "setgroups may be denied in this user namespace; see /proc/self/setgroups",
 	{"setns", unix.EINVAL}:      "the file is not a namespace of that type, or a user namespace was already entered",
 	{"setns", unix.ESRCH}:       "the process whose namespaces were to be joined has ended",

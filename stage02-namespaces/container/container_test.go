@@ -221,3 +221,19 @@ func variant(t *testing.T, name, root string) *container.Container {
 	c.Namespaces = set
 	return c
 }
+
+// With the host's folder on /dev, the small process 1 would be a file in it.
+func TestNothingIsMadeInTheHostsDev(t *testing.T) {
+	for _, dest := range []string{"/dev", "dev/", "/x/../dev"} {
+		c, _ := shell(t, "true")
+		shown := t.TempDir()
+		c.Init = true
+		c.Mounts = []specs.Mount{{Destination: dest, Type: "bind", Source: shown, Options: []string{"bind"}}}
+		if _, err := c.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "small process 1") {
+			t.Errorf("%s: %v", dest, err)
+		}
+		if made, err := os.ReadDir(shown); err != nil || len(made) > 0 {
+			t.Errorf("%s: there are %v, %v", dest, made, err)
+		}
+	}
+}

@@ -110,6 +110,11 @@ func (c *Container) fileSystem(p *plan.Plan) (done func() error, err error) {
 	}
 	p.Section(chapter, "files get the mode that they ask for")
 	p.Add(plan.Umask(0))
+	if c.Init {
+		if err := pid1.CheckMounts(c.Mounts); err != nil {
+			return nil, err
+		}
+	}
 	for _, m := range append(Mounts(), c.Mounts...) {
 		if err := r.Mount(m); err != nil {
 			return nil, errors.Join(err, r.Close())

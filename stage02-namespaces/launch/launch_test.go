@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"skiff.example/stage01-chroot/hint"
 	"skiff.example/stage01-chroot/plan"
 	"skiff.example/stage02-namespaces/launch"
 )
@@ -221,6 +222,16 @@ func TestAPlanWithoutAProgramHasFailed(t *testing.T) {
 		}
 		if status, err := process.Wait(); err == nil || status.ExitStatus() != 127 {
 			t.Errorf("%s: status %v, error %v", name, status, err)
+		}
+	}
+}
+
+// Where no ids are mapped nobody can become root; the hint says where to look.
+func TestAnIDThatIsNotMappedIsNamed(t *testing.T) {
+	for file, step := range map[string]plan.Step{"gid_map": plan.Setresgid(0), "uid_map": plan.Setresuid(0)} {
+		err := start(t, exits(0, step), launch.Options{Namespaces: unix.CLONE_NEWUSER}).Started()
+		if !errors.Is(err, unix.EINVAL) || !strings.Contains(hint.Of(err), file) {
+			t.Errorf("error %v, hint %q", err, hint.Of(err))
 		}
 	}
 }

@@ -40,6 +40,17 @@ const (
 // init. A main asks this first.
 func Called(args []string) bool { return len(args) > 0 && path.Base(args[0]) == Name }
 
+// CheckMounts is an error if one of a container's own mounts takes the place where
+// Mount would go: it would be the host's folder in which a file is made.
+func CheckMounts(mounts []specs.Mount) error {
+	for _, m := range mounts {
+		if path.Clean("/"+m.Destination) == path.Dir(Path) {
+			return fmt.Errorf("mount %q: a small process 1 is shown in the container's own %s, which this would cover", m.Destination, path.Dir(Path))
+		}
+	}
+	return nil
+}
+
 // Mount shows this very program in a container, at Path. It is read-only there,
 // so that whoever opens /proc/1/exe cannot write to the host's file
 // (CVE-2019-5736).
