@@ -229,7 +229,7 @@ func TestAPlanWithoutAProgramHasFailed(t *testing.T) {
 // Where no ids are mapped nobody can become root; the hint says where to look.
 func TestAnIDThatIsNotMappedIsNamed(t *testing.T) {
 	for file, step := range map[string]plan.Step{"gid_map": plan.Setresgid(0), "uid_map": plan.Setresuid(0)} {
-		err := start(t, exits(0, step), launch.Options{Namespaces: unix.CLONE_NEWUSER}).Started()
+		_, err := start(t, exits(0, step), launch.Options{Namespaces: unix.CLONE_NEWUSER}).Wait()
 		if !errors.Is(err, unix.EINVAL) || !strings.Contains(hint.Of(err), file) {
 			t.Errorf("error %v, hint %q", err, hint.Of(err))
 		}
