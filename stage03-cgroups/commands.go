@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"math"
 	"path/filepath"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -19,49 +18,84 @@ import (
 // The command line: which words there are, and what each of them is given.
 
 func app() *cli.App {
+	once := &cli.BoolFlag{Name: "once", Usage: "print what is now, and end"}
+	name := &cli.StringFlag{Name: "name", Value: "box", Usage: "call the container `NAME`"}
+	mount := &cli.BoolFlag{Name: "may-mount", Usage: "leave the program CAP_SYS_ADMIN, with which it can change its own limits"}
 	return &cli.App{
 		Name:  "stage03",
 		Usage: "run a program in a container that has limits",
+		// A comma is part of a value, as in cpuset.cpus=0,2, and not its end.
+		DisableSliceFlagSeparator: true,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "state", Value: "/run/skiff-stage03", Usage: "keep the containers' journals in `DIR`"},
 		},
 		Commands: []*cli.Command{
 			command.New("run", "ROOT COMMAND [ARGUMENT…]", "run a command in a container", 2, runCommand,
-				&cli.Int64Flag{Name: "memory", Usage: "at most `BYTES` of memory, all processes together"},
-				&cli.Float64Flag{Name: "cpus", Usage: "at most the time of `N` processors; 0.5 is half of one"},
-				&cli.Int64Flag{Name: "pids", Usage: "at most `N` processes and threads"},
-				&cli.StringFlag{Name: "name", Value: "box", Usage: "call the container `NAME`"}),
-			command.New("plan", "ROOT COMMAND [ARGUMENT…]", "print the system calls of run", 2, planCommand),
+				append(limitFlags(), name, mount)...),
+			command.New("plan", "ROOT COMMAND [ARGUMENT…]", "print the system calls of run", 2, planCommand, name, mount),
+			command.New("top", "[NAME…]", "show what containers use, each second anew", 0, topCommand, once),
+			command.New("stats", "NAME", "print all numbers that the kernel has of a container", 1, statsCommand),
+			command.New("events", "NAME", "print each time that a container meets a limit", 1, eventsCommand, once),
+			command.New("pressure", "NAME", "show how long a container waits for what it lacks", 1, pressureCommand),
+			command.New("update", "NAME", "change the limits of a container while it runs", 1, updateCommand, limitFlags()...),
+			command.New("freeze", "NAME", "stop all processes of a container where they are", 1, onGroup((*cgroup.Manager).Freeze)),
+			command.New("thaw", "NAME", "let them go on", 1, onGroup((*cgroup.Manager).Thaw)),
+			command.New("kill", "NAME", "end all processes of a container", 1, onGroup((*cgroup.Manager).Kill)),
 			command.New("gc", "", "undo what killed runs have left on the host", 0, gcCommand),
 			command.New("demo", "", "show all of this", 0,
-				func(c *cli.Context, _ []string) error { return demo(c.Context, c.App.Writer) }),
+				func(c *cli.Context, _ []string) error { return demo(c.Context, c.App.Writer, c.App.ErrWriter) }),
 		},
 	}
 }
 
+// options are what the flags of run ask for.
+type options struct {
+	stateDir, name string
+	limits         *specs.LinuxResources
+	mayMount       bool
+}
+
+func readOptions(c *cli.Context) (o options, err error) {
+	o = options{name: c.String("name"), mayMount: c.Bool("may-mount")}
+	o.stateDir, err = filepath.Abs(c.String("state"))
+	return o, err
+}
+
 func runCommand(c *cli.Context, words []string) error {
+	o, err := readOptions(c)
+	if err != nil {
+		return err
+	}
+	if o.limits, err = limitsOf(c); err != nil {
+		return err
+	}
+	// A container has the devices that it was given, and no others.
+	o.limits.Devices = allowedDevices(o.limits.Devices)
+	if err := command.NeedRoot("run", "control groups"); err != nil {
+		return err
+	}
 	root, err := filepath.Abs(words[0])
 	if err != nil {
 		return err
 	}
-	l := limits{memory: c.Int64("memory"), cpus: c.Float64("cpus"), pids: c.Int64("pids")}
-	if err := l.check(c.IsSet); err != nil {
-		return err
-	}
-	stateDir, err := filepath.Abs(c.String("state"))
-	if err != nil {
-		return err
-	}
-	return run(c.Context, stateDir, c.String("name"), l, root, words[1:])
+	return run(c.Context, o, root, words[1:])
 }
 
 // planCommand prints the plan of a container that waits to be put into a group.
 func planCommand(c *cli.Context, words []string) error {
+	o, err := readOptions(c)
+	if err != nil {
+		return err
+	}
 	root, err := filepath.Abs(words[0])
 	if err != nil {
 		return err
 	}
-	box, err := box(root, words[1:])
+	group, err := groupOf(o.stateDir, o.name)
+	if err != nil {
+		return err
+	}
+	box, err := box(o, group, root, words[1:])
 	if err != nil {
 		return err
 	}
@@ -78,52 +112,12 @@ func gcCommand(c *cli.Context, _ []string) error {
 	if err != nil {
 		return err
 	}
+	if err := command.NeedRoot("gc", "changes to control groups"); err != nil {
+		return err
+	}
 	return state.Collect(stateDir, cgroup.Undoers(), func(name string, undone []journal.Entry) {
 		for _, e := range undone {
 			fmt.Fprintf(c.App.Writer, "container %q: removed its %s\n", name, e.Undo)
 		}
 	})
-}
-
-// limits are what a container may use. 0 is no limit.
-type limits struct {
-	memory int64   // bytes
-	cpus   float64 // processors
-	pids   int64   // processes and threads
-}
-
-// check refuses a limit that was given and is none.
-func (l limits) check(given func(string) bool) error {
-	for _, limit := range []struct {
-		flag  string
-		value float64
-	}{{"memory", float64(l.memory)}, {"cpus", l.cpus}, {"pids", float64(l.pids)}} {
-		if given(limit.flag) && (limit.value <= 0 || math.IsNaN(limit.value) || math.IsInf(limit.value, 0)) {
-			return fmt.Errorf("--%s %v: must be more than 0", limit.flag, limit.value)
-		}
-	}
-	return nil
-}
-
-// period is the stretch of time over which the kernel counts a group's
-// processor time, in microseconds; this is its default.
-const period = 100_000
-
-// resources are the limits in the words of the OCI runtime specification
-// (config-linux.md, "Control groups").
-func (l limits) resources() *specs.LinuxResources {
-	r := &specs.LinuxResources{}
-	if l.memory > 0 {
-		// Swap is memory and swap together: what does not fit must not go to
-		// the swap area instead, and slow everybody down.
-		r.Memory = &specs.LinuxMemory{Limit: &l.memory, Swap: &l.memory}
-	}
-	if l.cpus > 0 {
-		p, quota := uint64(period), int64(l.cpus*period)
-		r.CPU = &specs.LinuxCPU{Period: &p, Quota: &quota}
-	}
-	if l.pids > 0 {
-		r.Pids = &specs.LinuxPids{Limit: &l.pids}
-	}
-	return r
 }

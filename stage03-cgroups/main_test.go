@@ -68,14 +68,15 @@ func newRoot(t *testing.T) string {
 	return root
 }
 
-// groupOf is the group of the container called name.
-func groupOf(t *testing.T, name string) *cgroup.Manager {
+// groupOf is the group of the container called name below state: it has the name
+// of its folder.
+func groupOf(t *testing.T, state, name string) *cgroup.Manager {
 	t.Helper()
 	hierarchies, err := cgroup.Detect()
 	if err != nil {
 		t.Fatal(err)
 	}
-	group, err := hierarchies.New("/skiff-stage03-" + name)
+	group, err := hierarchies.New("/" + strings.ReplaceAll(strings.TrimPrefix(state, "/")+"/"+name, "/", "-"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,12 +94,12 @@ func await(t *testing.T, what string, is func() bool) {
 }
 
 // sleeping starts `run` with sleep in it, and waits until that sleeps.
-func sleeping(t *testing.T, cmd *exec.Cmd, name string) {
+func sleeping(t *testing.T, cmd *exec.Cmd, state, name string) {
 	t.Helper()
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	group := groupOf(t, name)
+	group := groupOf(t, state, name)
 	await(t, "a container that sleeps", func() bool {
 		pids, err := group.Processes()
 		if err != nil {

@@ -7,6 +7,7 @@ package journal_test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -27,7 +28,9 @@ func TestMain(m *testing.M) {
 	case len(os.Args) == 3 && os.Args[1] == "make-things":
 		err = makeThings(os.Args[2])
 	case len(os.Args) == 3 && os.Args[1] == "undo-things":
-		err = undoThings(os.Args[2])
+		err = undoThings(os.Args[2], journal.Files())
+	case len(os.Args) == 3 && os.Args[1] == "undo-step-by-step":
+		err = undoThings(os.Args[2], stepByStep(journal.Files()))
 	default:
 		os.Exit(m.Run())
 	}
@@ -75,19 +78,34 @@ func makeThings(dir string) error {
 }
 
 // undoThings is the one more command.
-func undoThings(dir string) error {
+func undoThings(dir string, undoers journal.Undoers) error {
 	j, err := journal.Open(filepath.Join(dir, "journal"))
 	if err != nil {
 		return err
 	}
-	return j.Undo(journal.Files())
+	return j.Undo(undoers)
 }
 
-// killAfter starts makeThings in dir, lets it take steps steps, and kills it.
-// It returns false when the process had no more to do.
-func killAfter(t *testing.T, dir string, steps int) bool {
+// stepByStep makes undoers that report before and after each thing that they
+// undo, and wait for a line.
+func stepByStep(undoers journal.Undoers) journal.Undoers {
+	in := bufio.NewReader(os.Stdin)
+	wait := func() error {
+		fmt.Println("ready")
+		_, err := in.ReadString('\n')
+		return err
+	}
+	for kind, undo := range undoers {
+		undoers[kind] = func(args []string) error { return errors.Join(wait(), undo(args), wait()) }
+	}
+	return undoers
+}
+
+// killAfter starts the process called role in dir, lets it take steps steps, and
+// kills it. It returns false when the process had no more to do.
+func killAfter(t *testing.T, role, dir string, steps int) bool {
 	t.Helper()
-	maker := exec.Command(os.Args[0], "make-things", dir)
+	maker := exec.Command(os.Args[0], role, dir)
 	maker.Stderr = os.Stderr
 	stdin, err := maker.StdinPipe()
 	if err != nil {
@@ -112,7 +130,7 @@ func killAfter(t *testing.T, dir string, steps int) bool {
 		t.Fatal(err)
 	}
 	maker.Wait()
-	if said != "ready" && said != "done" {
+	if said != "ready" && said != "done" && role == "make-things" {
 		t.Fatalf("after %d steps it said %q", steps, said)
 	}
 	return said == "ready"
@@ -134,7 +152,7 @@ func TestKilledAtEveryMoment(t *testing.T) {
 	more := true
 	for steps := 0; more; steps++ {
 		dir := t.TempDir()
-		more = killAfter(t, dir, steps)
+		more = killAfter(t, "make-things", dir, steps)
 		finish(t, dir)
 		if t.Failed() {
 			t.Fatalf("killed after %d steps", steps)
@@ -146,9 +164,9 @@ func TestKilledAtEveryMoment(t *testing.T) {
 func TestKilledInTheMiddleOfALine(t *testing.T) {
 	testkit.HostUnchanged(t)
 	line := `{"undo":"rmdir","args":["/state/mnt"]}` + "\n"
-	for cut := 1; cut < len(line); cut += 7 {
+	for cut := 1; cut < len(line); cut++ {
 		dir := t.TempDir()
-		killAfter(t, dir, 8)
+		killAfter(t, "make-things", dir, 8)
 		f, err := os.OpenFile(filepath.Join(dir, "journal"), os.O_WRONLY|os.O_APPEND, 0)
 		if err != nil {
 			t.Fatal(err)
@@ -159,14 +177,23 @@ func TestKilledInTheMiddleOfALine(t *testing.T) {
 	}
 }
 
-// The one more command is killed as well, while it undoes: entries that are
-// undone already are undone again.
+// The one more command is killed as well, before and after each thing that it
+// undoes: what is undone already is undone again.
 func TestUndoThatWasKilled(t *testing.T) {
 	testkit.HostUnchanged(t)
-	dir := t.TempDir()
-	for killAfter(t, dir, 10) {
-		t.Fatal("the maker has more than ten steps")
+	more := true
+	for steps := 0; more; steps++ {
+		dir := t.TempDir()
+		if killAfter(t, "make-things", dir, 10) {
+			t.Fatal("the maker has more than ten steps")
+		}
+		more = killAfter(t, "undo-step-by-step", dir, steps)
+		finish(t, dir)
+		if t.Failed() {
+			t.Fatalf("killed after %d steps", steps)
+		}
+		if !more && steps < 10 {
+			t.Errorf("it undid everything in %d steps", steps)
+		}
 	}
-	run(t, "umount "+dir+"/state/mnt; rmdir "+dir+"/state/mnt") // as far as it came
-	finish(t, dir)
 }

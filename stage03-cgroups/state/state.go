@@ -76,16 +76,14 @@ func checkName(name string) error {
 // removed between the making of it and its lock, and a runtime that starts could
 // take one that looks after a dead container for one that is alive.
 func lockAll(dir string) (*os.File, error) {
-	for {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return nil, fmt.Errorf("make the folder of all containers: %w", err)
-		}
-		lock, err := os.OpenFile(dir, unix.O_DIRECTORY, 0)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // removed by the last of those that were in it
+	const tries = 1000
+	for i := 0; ; i++ {
+		lock, err := openAll(dir)
+		if vanished := errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist); vanished && i < tries {
+			continue // the last container in there has just ended
 		}
 		if err != nil {
-			return nil, fmt.Errorf("open the folder of all containers: %w", err)
+			return nil, fmt.Errorf("make the folder of all containers: %w", err)
 		}
 		if err := flock(lock, unix.LOCK_EX); err != nil {
 			return nil, errors.Join(fmt.Errorf("lock the folder of all containers: %w", err), lock.Close())
@@ -99,6 +97,15 @@ func lockAll(dir string) (*os.File, error) {
 		}
 		lock.Close() // removed while this waited: it has no name any more
 	}
+}
+
+// openAll makes and opens dir. That it is not there, or that it is (os.MkdirAll
+// asks twice), may be because others make and remove it all the time.
+func openAll(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	return os.OpenFile(dir, unix.O_DIRECTORY, 0)
 }
 
 // flock locks an open directory. A signal that interrupts it, as the Go

@@ -4,6 +4,9 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -128,5 +131,116 @@ func TestANameIsNoPath(t *testing.T) {
 		if _, err := state.Open(t.TempDir(), name, journal.Files()); !errors.Is(err, unix.EINVAL) {
 			t.Errorf("%q: %v, want %v", name, err, unix.EINVAL)
 		}
+	}
+}
+
+// Many runtimes want one name at the same time, while others look after what was
+// left: one at a time has it, the others hear that it is in use, and nobody sees a
+// folder come or go half-way.
+func TestOneAtATimeHasAName(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	const users, rounds = 8, 50
+	var inside, had atomic.Int32
+	var all sync.WaitGroup
+	for range users {
+		all.Go(func() {
+			for range rounds {
+				f, err := state.Open(dir, "web", journal.Files())
+				if errors.Is(err, unix.EBUSY) {
+					continue
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if n := inside.Add(1); n != 1 {
+					t.Errorf("%d have it", n)
+				}
+				had.Add(1)
+				inside.Add(-1)
+				if err := f.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		all.Go(func() {
+			for range rounds {
+				if err := state.Collect(dir, journal.Files(), func(string, []journal.Entry) {}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if had.Load() == 0 {
+		t.Error("nobody had it")
+	}
+	gone(t, dir)
+}
+
+// Whoever collects holds names for a moment only; who wants one then waits.
+func TestCollectingIsNotRunning(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	for range 20 {
+		leave(t, dir, "web")
+		var both sync.WaitGroup
+		both.Go(func() {
+			if err := state.Collect(dir, journal.Files(), func(string, []journal.Entry) {}); err != nil {
+				t.Error(err)
+			}
+		})
+		f, err := state.Open(dir, "web", journal.Files())
+		if err != nil {
+			t.Fatal(err)
+		}
+		both.Wait()
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	gone(t, dir)
+}
+
+// A runtime can be killed between any two of the calls by which its folder comes
+// and goes.
+func TestFoldersThatAKilledRuntimeLeft(t *testing.T) {
+	for what, leave := range map[string]func(dir string) error{
+		"the folder of all":        func(dir string) error { return os.Mkdir(dir, 0o700) },
+		"a folder without journal": func(dir string) error { return os.MkdirAll(filepath.Join(dir, "web"), 0o700) },
+		"an empty journal": func(dir string) error {
+			return errors.Join(os.MkdirAll(filepath.Join(dir, "web"), 0o700), os.WriteFile(filepath.Join(dir, "web", "journal"), nil, 0o600))
+		},
+	} {
+		dir := filepath.Join(t.TempDir(), "state")
+		if err := leave(dir); err != nil {
+			t.Fatal(err)
+		}
+		collected(t, dir)
+		if _, err := os.Lstat(dir); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: %s is there (error %v)", what, dir, err)
+		}
+	}
+}
+
+func TestContainersAreListedAndFoundByName(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	if names, err := state.Names(dir); len(names) != 0 || err != nil {
+		t.Errorf("names %q, error %v before there is one", names, err)
+	}
+	b, a := open(t, dir, "b"), open(t, dir, "a")
+	if names, err := state.Names(dir); !slices.Equal(names, []string{"a", "b"}) || err != nil {
+		t.Errorf("names %q, error %v", names, err)
+	}
+	if err := state.Find(dir, "a"); err != nil {
+		t.Error(err)
+	}
+	if err := state.Find(dir, "c"); !errors.Is(err, unix.ENOENT) {
+		t.Errorf("error %v, want %v", err, unix.ENOENT)
+	}
+	if err := state.Find(dir, "../state/a"); !errors.Is(err, unix.EINVAL) {
+		t.Errorf("error %v, want %v", err, unix.EINVAL)
+	}
+	if err := errors.Join(a.Close(), b.Close()); err != nil {
+		t.Error(err)
 	}
 }
