@@ -117,10 +117,10 @@ func TestContainersOfOneNameInTwoFolders(t *testing.T) {
 	terminate(t, first)
 }
 
-// Every flag, read back where the kernel keeps it: here by the container's own
-// view of its group, in cat's words.
+// Flags, read back where the kernel keeps them: by cat, in the container.
 func TestEveryLimitIsInItsFile(t *testing.T) {
 	testkit.HostUnchanged(t)
+	root := attackRoot(t)
 	for _, limit := range []struct {
 		flag, value  string
 		file1, want1 string // version 1
@@ -145,7 +145,7 @@ func TestEveryLimitIsInItsFile(t *testing.T) {
 			file = "unified/" + file
 		}
 		line := "cat /sys/fs/cgroup/" + file
-		got := output(t, stage03(t, stateDir(t), "run", "--"+limit.flag, limit.value, attackRoot(t), "sh", "-c", line))
+		got := output(t, stage03(t, stateDir(t), "run", "--"+limit.flag, limit.value, root, "sh", "-c", line))
 		if strings.TrimSpace(got) != want {
 			t.Errorf("--%s %s: %s has %q, want %q", limit.flag, limit.value, file, got, want)
 		}
