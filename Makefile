@@ -53,6 +53,7 @@ test:
 	@course/deps.sh || echo "make test: a test that needs one of these programs says so and is skipped; with CI=true it fails"
 	@$(MAKE) --no-print-directory lint
 	go test -count=1 -p 1 -timeout $(patience) work
+	@$(MAKE) --no-print-directory test-v2 v2flags=-maybe
 
 ## test-v2: run the tests of what cgroup v2 changes, in a virtual machine that has no v1 (QEMU)
 test-v2:

@@ -41,7 +41,7 @@ func run(ctx context.Context) error {
 	flag.StringVar(&o.Root, "root", ".", "the root of the tree")
 	flag.StringVar(&o.Run, "run", "", "only the tests that match, as for go test")
 	flag.BoolVar(&o.Verbose, "v", false, "show all that the tests and the kernel say")
-	flag.DurationVar(&o.Timeout, "timeout", 2*time.Minute, "how long the tests of one package may take")
+	flag.DurationVar(&o.Timeout, "timeout", 5*time.Minute, "how long the tests of one package may take")
 	maybe := flag.Bool("maybe", false, "without QEMU say so and succeed, unless CI is true")
 	flag.Parse()
 	cache, err := os.UserCacheDir()
