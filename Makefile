@@ -14,7 +14,7 @@ programs := $(stages:%=bin/stage%) bin/skiff bin/skiff-oci bin/final
 patience := 10m
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo final test test-v2 race lint text bench deps doctor clean FORCE
+.PHONY: help build demo final test test-v2 conformance race lint text bench deps doctor clean FORCE
 .PHONY: $(stages:%=stage%) $(stages:0%=stage%)
 
 ## stageN: build the program of stage N, 1 to 6, and let it show the stage's idea (root)
@@ -59,6 +59,10 @@ test:
 test-v2:
 	go run ./course/cmd/vm $(v2flags)
 
+## conformance: run the OCI's validation suite against skiff-oci; beside runc and crun: conformanceflags=-compare (root)
+conformance: bin/skiff-oci
+	@go run ./course/cmd/conformance $(conformanceflags)
+
 ## race: run the tests of the core under Go's race detector, and with its counters of coverage (root, gcc)
 race:
 	CGO_ENABLED=1 go test -race -count=1 -p 1 -timeout $(patience) \
@@ -98,4 +102,4 @@ clean:
 
 ## help: this list
 help:
-	@awk -F ': ' '/^## / { printf "make %-8s %s\n", substr($$1, 4), $$2 }' Makefile
+	@awk -F ': ' '/^## / { printf "make %-11s %s\n", substr($$1, 4), $$2 }' Makefile

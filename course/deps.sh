@@ -7,20 +7,30 @@
 #
 # skiff itself needs none of them.
 #
-# docker-registry comes with a service. The tests do not use it, they start a
-# registry of their own; whether packages may start services is this machine's
-# own choice (policy-rc.d), which is left as it is.
+# Some of the packages come with services: docker-registry, docker.io,
+# containerd, podman. The tests use none, they start daemons of their own, and
+# docker's would change the host's packet filter and have it forward packets.
+# So no service is started by the installation or at the next boot. Where the
+# machine has a policy of its own (policy-rc.d), that decides.
 set -eu
 
 # What is needed, a program in PATH or a file, and the package that brings it.
 wanted='
 bash                        bash
+buildah                     buildah
 busybox                     busybox-static
 cc                          gcc
+conmon                      conmon
+containerd                  containerd
+containerd-shim-runc-v2     containerd
 crun                        crun
+ctr                         containerd
 diff                        diffutils
-findmnt                     util-linux
+docker                      docker.io
+docker-init                 docker.io
 docker-registry             docker-registry
+dockerd                     docker.io
+findmnt                     util-linux
 gcc                         gcc
 /usr/include/stdio.h        libc6-dev
 hostname                    hostname
@@ -38,6 +48,7 @@ newuidmap                   uidmap
 nft                         nftables
 nsenter                     util-linux
 ping                        iputils-ping
+podman                      podman
 ps                          procps
 qemu-system-x86_64          qemu-system-x86
 runc                        runc
@@ -75,6 +86,13 @@ if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
 	exit 1
 fi
 
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+	trap 'rm -f "$policy"' EXIT
+	printf '#!/bin/sh\nexit 101\n' >"$policy"
+	chmod 755 "$policy"
+fi
+
 echo "deps: installing $packages"
 export DEBIAN_FRONTEND=noninteractive
 quiet='-qq -o Dpkg::Use-Pty=0'
@@ -83,6 +101,16 @@ quiet='-qq -o Dpkg::Use-Pty=0'
 	apt-get $quiet update
 	apt-get $quiet install --yes --no-install-recommends $packages
 } </dev/null >/dev/null
+
+# disable says that no service of a package that was installed just now is to
+# be started at boot: docker.socket would, and with it docker.
+disable() {
+	case " $packages" in *" $1 "*) ;; *) return 0 ;; esac
+	command -v systemctl >/dev/null || return 0
+	dpkg-query --listfiles "$1" | awk -F/ '/\/systemd\/system\/[^\/@]*\.(service|socket|timer)$/ { print $NF }' |
+		xargs -r systemctl --root=/ --quiet disable
+}
+for package in docker.io containerd docker-registry podman; do disable "$package"; done
 
 packages=$(missing | tr '\n' ' ')
 [ -z "$packages" ] || { echo "deps: still missing after installing: $packages" >&2; exit 1; }

@@ -19,7 +19,7 @@ import (
 func bench(t *testing.T, skiff string) (string, error) {
 	t.Helper()
 	testkit.Need(t, "runc", "crun", "busybox")
-	out, err := exec.Command(testkit.Build(t, "."), "-runs", "3", "-skiff", skiff).CombinedOutput()
+	out, err := exec.Command(testkit.Build(t, "."), "-runs", "3", "-many", "20", "-skiff", skiff).CombinedOutput()
 	return string(out), err
 }
 
@@ -27,7 +27,11 @@ func TestAllAreComparedAndNothingIsLeft(t *testing.T) {
 	testkit.HostUnchanged(t)
 	out, err := bench(t, testkit.Build(t, "skiff.example/final/cmd/skiff-oci"))
 	assert.NilError(t, err, out)
-	for _, want := range []string{"3 runs each", "\nno container ", "\nrunc ", "\ncrun ", "\nskiff-oci ", "ok "} {
+	for _, want := range []string{
+		"run of /bin/true, 3 runs each", "create, start and delete of /bin/true, 3 runs", "exec of /bin/true, 3 runs",
+		"100 at once: run of /bin/true, 1 runs", "state, with 20 containers, 1 runs", "list, with 20 containers, 1 runs",
+		"\nno container ", "\nrunc ", "\ncrun ", "\nskiff-oci ", "ok ",
+	} {
 		assert.Check(t, cmp.Contains(out, want))
 	}
 }
@@ -52,10 +56,11 @@ func TestTable(t *testing.T) {
 	}
 	var out strings.Builder
 	err := writeTable(&out,
+		workload{title: "run of /bin/true", reaches: []reach{{crun, 0.9}, {runc, 0.35}}},
 		[]candidate{{name: "no container"}, {name: "runc"}, {name: "crun"}, {name: "skiff-oci"}},
 		[][]sample{times(1, 1, 1, 1), times(40, 20, 18, 20), times(10, 10, 9, 500), times(6, 9, 10, 50)})
 	assert.NilError(t, err)
-	assert.Equal(t, out.String(), `/bin/true in the default bundle of runc spec, 4 runs each, in turn; medians
+	assert.Equal(t, out.String(), `run of /bin/true, 4 runs each, in turn; medians
 
                wall ms  × runc  × crun     CPU ms  × runc  × crun  peak MB
 no container       1.0    0.05    0.10        0.5    0.05    0.10      1.0
@@ -65,6 +70,7 @@ skiff-oci          9.5    0.47    0.95        4.8    0.47    0.95      9.5
 
 not ok  skiff-oci takes 0.95 × crun; the reach is at most 0.90
 not ok  skiff-oci takes 0.47 × runc; the reach is at most 0.35
+
 `)
 }
 
@@ -72,7 +78,7 @@ not ok  skiff-oci takes 0.47 × runc; the reach is at most 0.35
 // larger.
 func TestAParentsMemoryDoesNotCount(t *testing.T) {
 	ours := bytes.Repeat([]byte("x"), 64<<20)
-	out, err := exec.Command(testkit.Build(t, "."), measureCommand, "sh", "-c", "exit 7").Output()
+	out, err := exec.Command(testkit.Build(t, "."), measureCommand, `{"Commands": [["sh", "-c", "exit 7"]]}`).Output()
 	runtime.KeepAlive(ours)
 	assert.NilError(t, err)
 	var s sample

@@ -49,11 +49,11 @@ func newBundle(ctx context.Context, runtimes []candidate) (*bundle, error) {
 			return nil, err
 		}
 	}
-	return b, setProgram("/bin/true")
+	return b, nil
 }
 
 // writeRoot fills the containers' root file system with one static program
-// under three names.
+// under four names.
 func writeRoot(bin string) error {
 	busybox, err := exec.LookPath("busybox")
 	if err != nil {
@@ -71,6 +71,7 @@ func writeRoot(bin string) error {
 	}
 	return errors.Join(
 		os.Link(filepath.Join(bin, "true"), filepath.Join(bin, "sh")),
+		os.Link(filepath.Join(bin, "true"), filepath.Join(bin, "sleep")),
 		os.Link(filepath.Join(bin, "true"), filepath.Join(bin, "hostname")))
 }
 
@@ -104,36 +105,48 @@ func (b *bundle) prove(r candidate) error {
 	if err := setProgram("/bin/sh", "-c", "echo process $$ on $(hostname); exit 7"); err != nil {
 		return err
 	}
-	s, said, err := b.start(r)
-	if err != nil {
-		return err
+	id := b.newID()
+	s, said, err := b.start(task{Commands: [][]string{r.command("run", id)}})
+	if err == nil && (said != "process 1 on runc" || s.Status != 7) {
+		err = fmt.Errorf("the container printed %q with exit status %d, want %q with 7", said, s.Status, "process 1 on runc")
 	}
-	if want := "process 1 on runc"; said != want || s.Status != 7 {
-		return fmt.Errorf("%s: the container printed %q with exit status %d, want %q with 7", r.name, said, s.Status, want)
+	if err != nil {
+		return errors.Join(fmt.Errorf("%s: %w", r.name, err), r.remove(id))
 	}
 	return nil
 }
 
-// run runs the container once. It has to succeed and to print nothing.
-func (b *bundle) run(c candidate) (sample, error) {
-	s, said, err := b.start(c)
-	if err == nil && (s.Status != 0 || said != "") {
-		err = fmt.Errorf("%s: exit status %d: %s", c.name, s.Status, said)
+// newID is the id of a container that does not exist yet.
+func (b *bundle) newID() string {
+	b.count++
+	return fmt.Sprintf("bench-%d-%d", os.Getpid(), b.count)
+}
+
+// run does a task once. It has to succeed and, unless it is to print something,
+// to print nothing.
+func (b *bundle) run(c candidate, t task, prints bool) (sample, error) {
+	s, said, err := b.start(t)
+	if err == nil && (s.Status != 0 || (said != "") != prints) {
+		err = fmt.Errorf("exit status %d, printed %q", s.Status, said)
+	}
+	if err != nil {
+		err = fmt.Errorf("%s: %w", c.name, err)
 	}
 	return s, err
 }
 
-// start measures one run, and returns what it printed, too. A run that
-// failed has its container removed.
-func (b *bundle) start(c candidate) (sample, string, error) {
-	b.count++
-	id := fmt.Sprintf("bench-%d-%d", os.Getpid(), b.count)
+// start measures a task, and returns what it printed, too.
+func (b *bundle) start(t task) (sample, string, error) {
 	if err := b.files[1].Truncate(0); err != nil {
+		return sample{}, "", err
+	}
+	text, err := json.Marshal(t)
+	if err != nil {
 		return sample{}, "", err
 	}
 	// Files for input and output, since a runtime may change the owner of
 	// what it finds there: /dev/null belongs to the machine.
-	cmd := exec.Command("/proc/self/exe", append([]string{measureCommand}, c.command(id)...)...)
+	cmd := exec.Command("/proc/self/exe", measureCommand, string(text))
 	cmd.Dir, cmd.Stdin, cmd.Stderr = bundleDir, b.files[0], b.files[1]
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for us, not for the run under way
 	out, err := cmd.Output()
@@ -144,10 +157,7 @@ func (b *bundle) start(c candidate) (sample, string, error) {
 	said, readErr := os.ReadFile(b.files[1].Name())
 	said = bytes.TrimSpace(said)
 	if err = errors.Join(err, readErr); err != nil {
-		err = fmt.Errorf("%s: %w: %s", c.name, err, said)
-	}
-	if err != nil || s.Status != 0 {
-		err = errors.Join(err, c.remove(id))
+		err = fmt.Errorf("%w: %s", err, said)
 	}
 	return s, string(said), err
 }

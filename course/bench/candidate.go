@@ -13,9 +13,9 @@ import (
 
 // candidate is a program that takes part.
 type candidate struct {
-	name    string
-	path    string // absolute: the bundle is the working directory
-	runtime bool   // understands the command line of runc
+	name string
+	path string // absolute: the bundle is the working directory
+	root string // where a runtime keeps its containers; "" if it is none
 }
 
 // nothing runs /bin/true without a container: what a process costs, and what
@@ -32,9 +32,9 @@ const (
 // find looks for the runtimes.
 func find(skiff string) ([]candidate, error) {
 	runtimes := []candidate{
-		runc: {name: "runc", path: "runc", runtime: true},
-		crun: {name: "crun", path: "crun", runtime: true},
-		ours: {name: "skiff-oci", path: skiff, runtime: true},
+		runc: {name: "runc", path: "runc", root: "/run/runc"},
+		crun: {name: "crun", path: "crun", root: "/run/crun"},
+		ours: {name: "skiff-oci", path: skiff, root: "/run/skiff-oci"},
 	}
 	for i := range runtimes {
 		r := &runtimes[i]
@@ -49,20 +49,14 @@ func find(skiff string) ([]candidate, error) {
 	return runtimes, nil
 }
 
-// command is the command line that runs the bundle in the working directory
-// as a container with this id.
-func (c candidate) command(id string) []string {
-	if !c.runtime {
-		return []string{c.path}
-	}
-	return []string{c.path, "run", id}
+// command is the command line of the runtime's command called name, for the
+// container with this id. The bundle is the working directory.
+func (c candidate) command(name, id string, more ...string) []string {
+	return append([]string{c.path, name, id}, more...)
 }
 
 // remove removes the container; that there is none is fine.
 func (c candidate) remove(id string) error {
-	if !c.runtime {
-		return nil
-	}
 	out, err := exec.Command(c.path, "delete", "--force", id).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("%s delete --force %s: %w: %s", c.name, id, err, bytes.TrimSpace(out))

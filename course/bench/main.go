@@ -1,30 +1,26 @@
 // Command bench compares skiff-oci with the runtimes that docker and podman
-// use, runc and crun: how long it takes to run a container, how much processor
-// time and how much memory.
+// use, runc and crun: how long their commands take, how much processor time and
+// how much memory.
 //
 // All of them run the same bundle: the one that `runc spec` writes, unchanged
-// but for its program, /bin/true, and the terminal, which nobody looks at. They
-// run in turn, in an order that is drawn anew each round, so that whatever else
+// but for its program and the terminal, which nobody looks at. They run in turn, in an order that is drawn anew each round, so that whatever else
 // the machine does meets all of them alike. What is compared is therefore the
 // ratio of two medians; the milliseconds say more about the machine.
 package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"skiff.example/stage01-chroot/hint"
 )
-
-// warmUp is how many rounds come before those that count: they fill the page
-// cache.
-const warmUp = 3
 
 func main() {
 	if err := run(os.Args[1:]); err != nil {
@@ -36,11 +32,17 @@ func main() {
 // run compares the runtimes or, as one of the processes that the comparison
 // starts, measures a single run.
 func run(args []string) error {
-	if len(args) > 1 && args[0] == measureCommand {
-		return measure(os.Stdout, args[1:])
+	if len(args) == 2 && args[0] == measureCommand {
+		var t task
+		if err := json.Unmarshal([]byte(args[1]), &t); err != nil {
+			return fmt.Errorf("measure: %w", err)
+		}
+		return measure(os.Stdout, t)
 	}
 	flags := flag.NewFlagSet("bench", flag.ExitOnError)
-	rounds := flags.Int("runs", 100, "how often each runtime runs the container")
+	rounds := flags.Int("runs", 100, "how often each runtime runs the container; what takes long is done less often")
+	many := flags.Int("many", 1000, "among how many containers one is looked for")
+	only := flags.String("only", "", "only the workloads with this in their title")
 	skiff := flags.String("skiff", "bin/skiff-oci", "the skiff-oci to measure")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -48,15 +50,10 @@ func run(args []string) error {
 	// Ctrl-C ends the comparison after the run that is under way.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	return compare(ctx, *skiff, *rounds)
-}
-
-// compare measures all runtimes in turn and prints the table.
-func compare(ctx context.Context, skiff string, rounds int) error {
-	if rounds < 1 {
-		return fmt.Errorf("-runs %d: want at least 1", rounds)
+	if *rounds < 1 || *many < 1 {
+		return errors.New("-runs and -many: want at least 1")
 	}
-	runtimes, err := find(skiff)
+	runtimes, err := find(*skiff)
 	if err != nil {
 		return err
 	}
@@ -67,21 +64,13 @@ func compare(ctx context.Context, skiff string, rounds int) error {
 	if err != nil {
 		return err
 	}
-	candidates := append([]candidate{nothing}, runtimes...)
-	samples := make([][]sample, len(candidates))
-	for round := range warmUp + rounds {
-		for _, i := range rand.Perm(len(candidates)) {
-			if ctx.Err() != nil {
-				return errors.New("interrupted")
-			}
-			s, err := b.run(candidates[i])
-			if err != nil {
-				return err
-			}
-			if round >= warmUp {
-				samples[i] = append(samples[i], s)
-			}
+	for _, w := range workloads(*rounds, *many) {
+		if !strings.Contains(w.title, *only) {
+			continue
+		}
+		if err := w.compare(ctx, b, runtimes); err != nil {
+			return fmt.Errorf("%s: %w", w.title, err)
 		}
 	}
-	return writeTable(os.Stdout, candidates, samples)
+	return nil
 }

@@ -1,6 +1,6 @@
 package main
 
-// This file measures one run of a program, in a process of its own: the peak
+// This file measures what some commands take, in a process of its own: the peak
 // memory that wait4(2) reports for a child is never less than what its parent
 // had used when it forked, since the kernel counts the time before execve(2)
 // as well. A fresh process has used little; the line "no container" of the
@@ -17,37 +17,75 @@ import (
 	"time"
 )
 
-// measureCommand is the command by which this program calls itself.
+// measureCommand is the command by which this program calls itself. A task
+// follows it, as JSON.
 const measureCommand = "measure"
 
-// sample is what one run took. CPU and Peak are those of the runtime and of
-// the children that it has waited for, the container's process among them
-// (getrusage(2)).
-type sample struct {
-	Wall   time.Duration // from fork to the end
-	CPU    time.Duration // user + system
-	Peak   int64         // bytes: the largest resident set of a single process
-	Status int           // exit status
+// task are commands to measure.
+type task struct {
+	Commands [][]string
+	AtOnce   bool // all at the same time; otherwise one after another
 }
 
-// measure runs a program and writes the sample to w, as JSON. The program's
-// output goes to our standard error.
-func measure(w io.Writer, args []string) error {
-	cmd := exec.Command(args[0], args[1:]...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stderr, os.Stderr
+// sample is what a task took. CPU and Peak are those of the commands and of
+// the children that they have waited for, the container's process among them
+// (getrusage(2)).
+type sample struct {
+	Wall   time.Duration // from the first fork to the last end
+	CPU    time.Duration // user + system
+	Peak   int64         // bytes: the largest resident set of a single process
+	Status int           // the first exit status that is not 0
+}
+
+// measure runs the commands of a task and writes the sample to w, as JSON. Their
+// output goes to our standard error. The first that fails is the last.
+func measure(w io.Writer, t task) error {
+	var s sample
+	var running []*exec.Cmd
 	begin := time.Now()
-	err := cmd.Run()
-	wall := time.Since(begin)
+	for _, args := range t.Commands {
+		cmd := exec.Command(args[0], args[1:]...)
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stderr, os.Stderr
+		if err := cmd.Start(); err != nil {
+			return fmt.Errorf("measure %q: %w", args[0], err)
+		}
+		running = append(running, cmd)
+		if t.AtOnce {
+			continue
+		}
+		if err := s.add(cmd); err != nil {
+			return err
+		}
+		running = nil
+		if s.Status != 0 {
+			break
+		}
+	}
+	for _, cmd := range running {
+		if err := s.add(cmd); err != nil {
+			return err
+		}
+	}
+	s.Wall = time.Since(begin)
+	return json.NewEncoder(w).Encode(s)
+}
+
+// add waits for a command and adds what it took.
+func (s *sample) add(cmd *exec.Cmd) error {
+	err := cmd.Wait()
 	var exited *exec.ExitError
 	if err != nil && !errors.As(err, &exited) {
-		return fmt.Errorf("measure %q: %w", args[0], err)
+		return fmt.Errorf("measure %q: %w", cmd.Path, err)
 	}
 	state := cmd.ProcessState
 	usage, ok := state.SysUsage().(*syscall.Rusage)
 	if !ok {
 		return errors.New("measure: the kernel reports no usage")
 	}
-	return json.NewEncoder(w).Encode(sample{
-		Wall: wall, CPU: state.UserTime() + state.SystemTime(), Peak: usage.Maxrss << 10, Status: state.ExitCode(),
-	})
+	s.CPU += state.UserTime() + state.SystemTime()
+	s.Peak = max(s.Peak, usage.Maxrss<<10)
+	if s.Status == 0 {
+		s.Status = state.ExitCode()
+	}
+	return nil
 }

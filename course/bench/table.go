@@ -11,12 +11,6 @@ import (
 	"time"
 )
 
-// reaches are the ratios of wall-clock time that skiff-oci strives for.
-var reaches = []struct {
-	against int
-	most    float64
-}{{crun, 0.9}, {runc, 0.35}}
-
 // medians are the medians of a candidate's samples.
 type medians struct{ wall, cpu, peak float64 } // ms, ms, MB
 
@@ -45,17 +39,18 @@ func median(values []float64) float64 {
 	return (values[(n-1)/2] + values[n/2]) / 2
 }
 
-// writeTable prints a line for each candidate; the first is the one without a
-// container, the others are the runtimes in the order of find.
-func writeTable(w io.Writer, candidates []candidate, samples [][]sample) error {
+// writeTable prints a line for each candidate: the runtimes in the order of find,
+// and before them, if there is one more, the program without a container.
+func writeTable(w io.Writer, load workload, candidates []candidate, samples [][]sample) error {
 	var all []medians
 	for _, s := range samples {
 		all = append(all, mediansOf(s))
 	}
-	runtimes := all[1:]
+	first := len(candidates) - (ours + 1)
+	runtimes := all[first:]
 
 	var t bytes.Buffer
-	fmt.Fprintf(&t, "/bin/true in the default bundle of runc spec, %d runs each, in turn; medians\n\n", len(samples[0]))
+	fmt.Fprintf(&t, "%s, %d runs each, in turn; medians\n\n", load.title, len(samples[0]))
 	fmt.Fprintf(&t, "%-14s%8s%8s%8s%11s%8s%8s%9s\n", "", "wall ms", "× runc", "× crun", "CPU ms", "× runc", "× crun", "peak MB")
 	for i, m := range all {
 		fmt.Fprintf(&t, "%-14s%8.1f%8.2f%8.2f%11.1f%8.2f%8.2f%9.1f\n",
@@ -64,14 +59,15 @@ func writeTable(w io.Writer, candidates []candidate, samples [][]sample) error {
 			m.cpu, m.cpu/runtimes[runc].cpu, m.cpu/runtimes[crun].cpu, m.peak)
 	}
 	fmt.Fprintln(&t)
-	for _, r := range reaches {
+	for _, r := range load.reaches {
 		ratio, verdict := runtimes[ours].wall/runtimes[r.against].wall, "ok"
 		if ratio > r.most {
 			verdict = "not ok"
 		}
 		fmt.Fprintf(&t, "%-7s skiff-oci takes %.2f × %s; the reach is at most %.2f\n",
-			verdict, ratio, candidates[1+r.against].name, r.most)
+			verdict, ratio, candidates[first+r.against].name, r.most)
 	}
+	fmt.Fprintln(&t)
 	_, err := w.Write(t.Bytes())
 	return err
 }

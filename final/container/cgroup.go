@@ -5,6 +5,7 @@ import (
 	"os"
 	"reflect"
 	"slices"
+	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
@@ -21,15 +22,25 @@ func (c *Container) chooseCgroup() error {
 	if err != nil {
 		return err
 	}
-	path := c.config.Spec.Linux.CgroupsPath
-	if path == "" {
-		path = "/skiff-" + c.config.ID
-		if c.withoutCgroup() {
-			hierarchies = &cgroup.Hierarchies{}
-		}
+	if c.withoutCgroup() {
+		hierarchies = &cgroup.Hierarchies{}
 	}
-	c.cgroup, err = hierarchies.New(path)
-	return err
+	if c.cgroup, err = hierarchies.New(cgroupPath(c.config.Spec, c.config.ID)); err != nil {
+		return err
+	}
+	if dir := c.cgroup.Paths()[""]; dir != "" {
+		_, err := os.Stat(dir)
+		c.foundGroup = err == nil
+	}
+	return nil
+}
+
+// cgroupPath is where the cgroup of a container is in each hierarchy.
+func cgroupPath(spec *specs.Spec, id string) string {
+	if spec.Linux.CgroupsPath != "" {
+		return spec.Linux.CgroupsPath
+	}
+	return "/skiff-" + id
 }
 
 // ownsCgroup tells whether the container may change its cgroup: it has a new
@@ -48,7 +59,19 @@ func (c *Container) ownsCgroup() bool {
 // ordinary user may make others only where they were delegated to him (cgroups(7)),
 // and has asked for none. A limit that was asked for is never left out.
 func (c *Container) withoutCgroup() bool {
-	return os.Geteuid() != 0 && c.config.Spec.Linux.CgroupsPath == "" && !limits(c.config.Spec.Linux.Resources)
+	return OrdinaryUser() && c.config.Spec.Linux.CgroupsPath == "" && !limits(c.config.Spec.Linux.Resources)
+}
+
+// OrdinaryUser tells whether this process has the rights of an ordinary user on
+// the machine: it is one, or root in a user namespace that is not the first, as
+// podman makes one for its user. Only the first maps all ids to themselves:
+// user_namespaces(7).
+func OrdinaryUser() bool {
+	if os.Geteuid() != 0 {
+		return true
+	}
+	text, err := os.ReadFile("/proc/self/uid_map")
+	return err == nil && !slices.Equal(strings.Fields(string(text)), []string{"0", "0", "4294967295"})
 }
 
 // limits tells whether r asks for anything beside rules for devices, which the
@@ -63,8 +86,8 @@ func limits(r *specs.LinuxResources) bool {
 }
 
 // makeCgroup makes the container's cgroup and sets its limits. born is the
-// directory in which the process is to be born, nil without cgroup v2; its
-// plan takes it into the groups of v1.
+// directory in which the process is to be born, nil without cgroup v2 and where
+// waysIn says so; its plan takes it into the groups of v1.
 func (c *Container) makeCgroup() (born *os.File, err error) {
 	if len(c.cgroup.Paths()) == 0 {
 		return nil, nil
@@ -86,7 +109,33 @@ func (c *Container) makeCgroup() (born *os.File, err error) {
 			return nil, err
 		}
 	}
+	if c.foundGroup {
+		return nil, nil
+	}
 	return c.cgroup.Descriptor()
+}
+
+// waysIn are how a process gets into groups: born is the one of version 2, into
+// which it is cloned, and through the files of entrances it moves itself.
+//
+// A v2 group that was there before the container is found, not made, and nobody is
+// born in it: it may have been killed once, by the end of the container before,
+// and then the kernel ends at birth whoever is cloned into it (cgroup.kill in
+// cgroups(7); cgroup_post_fork in kernel/cgroup/cgroup.c compares the kill_seq of
+// two different groups; seen on Linux 6.18).
+func waysIn(groups map[string]string, found bool, more []string) (born string, entrances []string) {
+	for controller, dir := range groups {
+		switch {
+		case controller != "":
+			entrances = append(entrances, dir+"/tasks")
+		case found:
+			entrances = append(entrances, dir+"/cgroup.procs")
+		default:
+			born = dir
+		}
+	}
+	slices.Sort(entrances)
+	return born, append(slices.Compact(entrances), more...)
 }
 
 // withDefaultDevices puts the rules of the configuration between one that

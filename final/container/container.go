@@ -17,6 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"skiff.example/final/oci"
+	"skiff.example/final/security"
+	"skiff.example/stage01-chroot/hint"
 	"skiff.example/stage01-chroot/plan"
 	"skiff.example/stage02-namespaces/launch"
 	"skiff.example/stage02-namespaces/namespace"
@@ -28,6 +30,10 @@ import (
 // A Runtime keeps containers below one state folder.
 type Runtime struct {
 	Root string // the state folder, best on a tmpfs: /run/skiff
+
+	// Warn is where warnings of later commands go: of hooks that fail when a
+	// container is deleted. Nil is standard error.
+	Warn io.Writer
 
 	// Undoers unmake what Config.Prepare and Config.Connect record beyond
 	// files, mounts and cgroups.
@@ -48,8 +54,11 @@ type Config struct {
 	Connect func(j *journal.Journal, pid int) error
 
 	PidFile         string    // where to write the process's id, or ""
+	PidfdSocket     string    // where to send a pidfd of the process, or ""
 	ConsoleSocket   string    // where to send the terminal's master, or ""
 	KeepDescriptors int       // how many descriptors from 3 on the program inherits
+	Keep            bool      // Run leaves the container when its program has ended, for Delete
+	NoNewKeyring    bool      // leave the program the session keyring of who makes the container
 	Warn            io.Writer // where warnings go
 	Timed           bool      // measure the steps
 	Signals         *Signals  // what Run passes on; nil: it catches them itself, until it returns
@@ -61,10 +70,16 @@ type Container struct {
 	dir      string
 	config   Config
 	attended bool // see State.Attended
+	hooked   bool // it has come to its hooks, and so will to those of poststop
 	lock     *os.File
 	journal  *journal.Journal
 	cgroup   *cgroup.Manager
+	resctrl  []string // see State.Resctrl
+
+	foundGroup bool // see State.FoundGroup
+
 	terminal *terminal
+	listener *listener
 	plan     *plan.Plan
 	planned  *oci.Container // holds what the plan needs open, until the process is there
 	process  *launch.Process
@@ -86,13 +101,16 @@ func (r *Runtime) make(config Config, attended bool, begin func(*Container) (beg
 	if err := protectSelf(config.Spec); err != nil {
 		return nil, err
 	}
+	if err := checkInherited(config.KeepDescriptors); err != nil {
+		return nil, err
+	}
 	dir, held, err := makeFolder(r.Root, config.ID)
 	if err != nil {
 		return nil, err
 	}
 	c := &Container{runtime: r, dir: dir, lock: held, config: config, attended: attended}
 	if err := c.assemble(begin); err != nil {
-		return nil, errors.Join(err, c.destroy())
+		return nil, errors.Join(c.why(err), c.destroy())
 	}
 	return c, nil
 }
@@ -100,9 +118,6 @@ func (r *Runtime) make(config Config, attended bool, begin func(*Container) (beg
 // assemble makes everything on the host, then the process.
 func (c *Container) assemble(begin func(*Container) (beginning, error)) (err error) {
 	if c.journal, err = journal.Open(filepath.Join(c.dir, journalFile)); err != nil {
-		return err
-	}
-	if err := c.journal.Record("remove-all", c.dir); err != nil {
 		return err
 	}
 	var stack *overlay.Stack
@@ -114,13 +129,13 @@ func (c *Container) assemble(begin func(*Container) (beginning, error)) (err err
 	if _, err := os.Stat(c.config.Spec.Root.Path); err != nil {
 		return fmt.Errorf("root file system %q: %w", c.config.Spec.Root.Path, errors.Unwrap(err))
 	}
-	if err := c.chooseCgroup(); err != nil {
+	if err := errors.Join(c.chooseCgroup(), c.makeResctrl()); err != nil {
 		return err
 	}
 	return c.launch(stack, begin)
 }
 
-// launch starts the process and does what its plan waits for.
+// launch makes what the plan needs, and starts the process.
 func (c *Container) launch(stack *overlay.Stack, begin func(*Container) (beginning, error)) (err error) {
 	set, err := namespace.NewSet(c.config.Spec.Linux.Namespaces)
 	if err != nil {
@@ -140,6 +155,11 @@ func (c *Container) launch(stack *overlay.Stack, begin func(*Container) (beginni
 			return err
 		}
 	}
+	mounted, err := c.stopForHooks()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, mounted.Close()) }()
 	start, err := begin(c)
 	if err != nil {
 		return err
@@ -147,7 +167,11 @@ func (c *Container) launch(stack *overlay.Stack, begin func(*Container) (beginni
 	if start.report != nil {
 		defer start.report.Close()
 	}
-	born, err := c.planAndCgroup(set, gate, stack, start.steps)
+	// A lock is held for as long as somebody has the file open: flock(2).
+	unlock := plan.Close(plan.Descriptor{Number: int(c.lock.Fd()), Name: "lock"}).Doing("leave the lock to the parent")
+	born, err := c.planAndCgroup(oci.Container{
+		Spec: c.config.Spec, Namespaces: set, Prepared: append(gate.Steps(), unlock), Mounted: mounted.steps(), Begin: start.steps, Stack: stack,
+	})
 	defer func() { err = errors.Join(err, c.planned.Close()) }()
 	if err != nil {
 		return err
@@ -157,6 +181,12 @@ func (c *Container) launch(stack *overlay.Stack, begin func(*Container) (beginni
 	if c.process, err = launch.Start(c.plan, options); err != nil {
 		return err
 	}
+	return c.accompany(set, gate, mounted)
+}
+
+// accompany does what the plan waits for, and lets the process go on, up to its
+// start.
+func (c *Container) accompany(set *namespace.Set, gate *launch.Gate, mounted *stop) error {
 	if err := c.attend(set); err != nil {
 		// A process that has failed cannot be attended to; then its reason
 		// is the one to tell.
@@ -165,19 +195,26 @@ func (c *Container) launch(stack *overlay.Stack, begin func(*Container) (beginni
 		}
 		return err
 	}
-	return errors.Join(gate.Open(), c.terminal.handedOver())
+	if err := errors.Join(gate.Open(), c.terminal.handedOver()); err != nil {
+		return err
+	}
+	if err := c.runCreateHooks(mounted); err != nil {
+		return err
+	}
+	return c.handOverListener()
 }
 
 // planAndCgroup makes both at the same time: the kernel takes as long for the
 // cgroup as this process for the plan. See makeCgroup for born.
-func (c *Container) planAndCgroup(set *namespace.Set, gate *launch.Gate, stack *overlay.Stack, begin []plan.Step) (born *os.File, err error) {
+func (c *Container) planAndCgroup(planned oci.Container) (born *os.File, err error) {
+	c.planned = &planned
 	made := make(chan error, 1)
 	go func() {
 		var err error
 		born, err = c.makeCgroup()
 		made <- err
 	}()
-	err = c.makePlan(set, gate, stack, begin)
+	err = c.makePlan()
 	if err := errors.Join(err, <-made); err != nil {
 		return nil, errors.Join(err, closeFile(&born))
 	}
@@ -185,17 +222,22 @@ func (c *Container) planAndCgroup(set *namespace.Set, gate *launch.Gate, stack *
 }
 
 // makePlan computes the plan and passes its warnings on.
-func (c *Container) makePlan(set *namespace.Set, gate *launch.Gate, stack *overlay.Stack, begin []plan.Step) error {
-	container := &oci.Container{
-		Spec: c.config.Spec, Namespaces: set, Prepared: gate.Steps(), Begin: begin, Stack: stack,
-		Cgroups: c.cgroup.Paths(), Entrances: c.cgroup.Entrances(), Terminal: c.terminal.forPlan(), KeepDescriptors: c.config.KeepDescriptors,
-	}
-	c.planned = container
-	p, warnings, err := container.Plan()
-	if err != nil {
+func (c *Container) makePlan() (err error) {
+	p := c.planned
+	p.Cgroups = c.cgroup.Paths()
+	_, p.Entrances = waysIn(p.Cgroups, c.foundGroup, c.resctrl)
+	p.Terminal, p.KeepDescriptors = c.terminal.forPlan(), c.config.KeepDescriptors
+	if c.listener, err = newListener(p.Spec); err != nil {
 		return err
 	}
-	c.plan = p
+	p.Handover = c.listener.forPlan()
+	if !c.config.NoNewKeyring {
+		p.Keyring = oci.Keyring(c.config.ID)
+	}
+	var warnings []string
+	if c.plan, warnings, err = p.Plan(); err != nil {
+		return err
+	}
 	for _, w := range warnings {
 		fmt.Fprintln(c.config.Warn, "warning:", w)
 	}
@@ -210,16 +252,22 @@ func (c *Container) attend(set *namespace.Set) error {
 		if err := (namespace.Maps{UIDs: linux.UIDMappings, GIDs: linux.GIDMappings}).Write(pid); err != nil {
 			return err
 		}
+		if err := security.RaiseLimits(pid, c.config.Spec.Process.Rlimits); err != nil {
+			return err
+		}
 	}
 	if score := c.config.Spec.Process.OOMScoreAdj; score != nil {
 		if err := os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), []byte(fmt.Sprint(*score)), 0); err != nil {
-			return fmt.Errorf("set oom_score_adj %d: %w", *score, err)
+			return hint.Add(fmt.Errorf("set oom_score_adj %d: %w", *score, err), "a value below that of the caller takes CAP_SYS_RESOURCE")
 		}
 	}
 	if c.config.Connect != nil {
 		if err := c.config.Connect(c.journal, pid); err != nil {
 			return err
 		}
+	}
+	if err := c.moveNetDevices(set); err != nil {
+		return err
 	}
 	return c.remember()
 }
@@ -230,27 +278,43 @@ func (c *Container) remember() error {
 	if err != nil {
 		return err
 	}
+	spec := *c.config.Spec
+	if len(spec.Process.Args) == 0 {
+		spec.Process = nil // as it was, see oci.WithProcess
+	}
 	c.state = &State{
 		State: specs.State{
-			Version: c.config.Spec.Version, ID: c.config.ID, Status: specs.StateCreated, Pid: c.process.Pid,
-			Bundle: bundle, Annotations: c.config.Spec.Annotations,
+			Version: specs.Version, ID: c.config.ID, Status: specs.StateCreated, Pid: c.process.Pid,
+			Bundle: bundle, Annotations: spec.Annotations,
 		},
 		Created:  time.Now().UTC(),
-		Rootfs:   c.config.Spec.Root.Path,
+		Rootfs:   spec.Root.Path,
 		Attended: c.attended,
-		Started:  c.attended, // nobody will start it
+		Started:  c.attended && spec.Hooks == nil, // nobody will start it
+
+		CgroupPaths: c.cgroup.Paths(), FoundGroup: c.foundGroup, Resctrl: c.resctrl, Keyring: c.planned.Keyring,
+		NoProcess: spec.Process == nil, Hooks: spec.Hooks,
 	}
 	c.state.StartTime, _ = startTime(c.process.Pid)
-	if err := c.state.write(c.dir); err != nil {
+	if err := rememberConfig(c.dir, &spec); err != nil {
 		return err
+	}
+	return c.state.write(c.dir)
+}
+
+// announce tells who is to know of the process: the pid file, and the socket that
+// gets a pidfd. It comes last, so that an error leaves none behind.
+func (c *Container) announce() error {
+	if c.config.PidfdSocket != "" {
+		// The message is runc's.
+		if err := sendFile(c.config.PidfdSocket, "standard", c.process.Pidfd()); err != nil {
+			return err
+		}
 	}
 	if c.config.PidFile == "" {
 		return nil
 	}
-	if err := os.WriteFile(c.config.PidFile, []byte(fmt.Sprint(c.process.Pid)), 0o644); err != nil {
-		return fmt.Errorf("write pid file: %w", err)
-	}
-	return nil
+	return writePidFile(c.config.PidFile, c.process.Pid)
 }
 
 // destroy ends the process and unmakes everything on the host. It may be
@@ -261,16 +325,50 @@ func (c *Container) destroy() error {
 		errs = append(errs, c.process.Kill(), c.process.Close())
 		c.process = nil
 	}
-	errs = append(errs, c.terminal.Close())
-	if c.journal != nil {
-		errs = append(errs, c.journal.Undo(c.runtime.undoers()), c.journal.Close())
-	} else if err := os.RemoveAll(c.dir); !errors.Is(err, fs.ErrNotExist) {
-		errs = append(errs, err)
+	errs = append(errs, c.terminal.Close(), c.listener.Close())
+	if c.dir != "" {
+		state := c.state
+		if !c.hooked {
+			state = nil
+		}
+		errs = append(errs, c.runtime.undo(c.dir, c.journal, state, c.config.Warn))
+		c.dir = ""
 	}
 	if c.lock != nil {
 		errs = append(errs, closeFile(&c.lock))
 	}
 	return errors.Join(errs...)
+}
+
+// undo unmakes what is on the host of a container, and then its state folder. In
+// between come the hooks of poststop: "after the container is deleted but before
+// the delete operation returns" (config.md). Nobody finds the container any more
+// while they run; but should this process be killed, the next `delete --force`
+// runs them again.
+func (r *Runtime) undo(dir string, j *journal.Journal, state *State, warn io.Writer) error {
+	if j != nil {
+		if err := errors.Join(j.Undo(r.undoers()), j.Close()); err != nil {
+			return err // what is left stands in the journal
+		}
+	}
+	deleted := filepath.Join(dir, deletedFile)
+	if state != nil && state.Hooks != nil {
+		if err := os.Rename(filepath.Join(dir, stateFile), deleted); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		state.Pid = 0
+		if warn == nil {
+			warn = os.Stderr
+		}
+		if err := state.runHooks("poststop", state.Hooks.Poststop, specs.StateStopped, warn); err != nil {
+			return err
+		}
+	}
+	folder, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	return journal.RemoveAll(folder)
 }
 
 // undoers are all kinds of entries that a journal here can have.

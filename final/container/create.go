@@ -3,13 +3,15 @@ package container
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"skiff.example/final/oci"
+	"skiff.example/stage01-chroot/hint"
 	"skiff.example/stage01-chroot/plan"
 	"skiff.example/stage02-namespaces/launch"
 )
@@ -22,36 +24,31 @@ import (
 // and leaves it waiting for Start. It returns when the container has come so
 // far; what fails before is an error of Create.
 func (r *Runtime) Create(config Config) (err error) {
+	config.Spec = oci.WithProcess(config.Spec)
 	if config.Spec.Process.Terminal && config.ConsoleSocket == "" {
 		return errors.New("process.terminal is set: create needs --console-socket")
 	}
-	ready, done, err := os.Pipe()
+	ready, err := newMilestone("ready for start")
 	if err != nil {
-		return fmt.Errorf("make a pipe: %w", err)
+		return err
 	}
-	defer ready.Close()
-	defer done.Close()
+	defer func() { err = errors.Join(err, ready.Close()) }()
 	var fifo *os.File
 	c, err := r.make(config, false, func(c *Container) (b beginning, err error) {
 		if fifo, b.report, err = c.startFiles(); err != nil {
 			return b, err
 		}
-		end := plan.Descriptor{Number: int(done.Fd()), Name: "ready"}
-		b.steps = []plan.Step{
-			plan.Write(end, "r").Doing("tell create that all is ready"),
-			plan.Close(end).Doing("tell create that all is ready"),
-			plan.ReadByte(plan.Descriptor{Number: int(fifo.Fd()), Name: "start"}, startByte).Doing("wait for start"),
-		}
+		b.steps = append(ready.steps(),
+			plan.ReadByte(plan.Descriptor{Number: int(fifo.Fd()), Name: "start"}, startByte).Doing("wait for start"))
 		return b, nil
 	})
 	if err != nil {
-		return err
+		return errors.Join(err, closeFile(&fifo))
 	}
-	defer fifo.Close()
-	if err := errors.Join(done.Close(), c.becomeCreated(ready)); err != nil {
-		return errors.Join(err, c.destroy())
+	if err := c.becomeCreated(ready); err != nil {
+		return errors.Join(c.why(err), c.destroy(), closeFile(&fifo))
 	}
-	return c.release()
+	return errors.Join(c.release(), closeFile(&fifo))
 }
 
 // startByte is what Start sends.
@@ -61,7 +58,7 @@ const startByte = 's'
 // it reports. The FIFO is opened for reading and writing, so that the process
 // does not read end of file when this one ends: fifo(7).
 func (c *Container) startFiles() (fifo, report *os.File, err error) {
-	name := filepath.Join(c.dir, startFile)
+	name := filepath.Join(c.dir, makingFile)
 	if err := unix.Mkfifo(name, 0o600); err != nil {
 		return nil, nil, fmt.Errorf("make FIFO %q: %w", name, err)
 	}
@@ -75,29 +72,33 @@ func (c *Container) startFiles() (fifo, report *os.File, err error) {
 	return fifo, report, nil
 }
 
-// becomeCreated waits until the process waits for start, and hands its
-// terminal to whom --console-socket names.
-func (c *Container) becomeCreated(ready io.Reader) error {
-	if n, err := ready.Read(make([]byte, 1)); n != 1 {
-		if err := c.process.Started(); err != nil {
-			return err
-		}
-		return fmt.Errorf("the container's process has ended: %w", err)
+// becomeCreated waits until the process waits for start, hands its terminal to whom
+// --console-socket names, and gives the FIFO the name by which the container is
+// known as created.
+func (c *Container) becomeCreated(ready *milestone) error {
+	if err := errors.Join(c.writePlan(), ready.wait(c.process)); err != nil {
+		return err
 	}
 	if c.terminal != nil {
 		if err := sendTerminal(c.config.ConsoleSocket, c.terminal.master); err != nil {
 			return err
 		}
 	}
-	return c.writePlan()
+	if err := c.announce(); err != nil {
+		return err
+	}
+	if err := os.Rename(filepath.Join(c.dir, makingFile), filepath.Join(c.dir, startFile)); err != nil {
+		return fmt.Errorf("name the FIFO: %w", err)
+	}
+	return nil
 }
 
-// writePlan writes the plan down, a line a step: what the step does, a tab,
-// the call. Start reads in it which step has failed.
+// writePlan writes the plan down, a line a step: what the step does, the call, the
+// chapter and the heading, between tabs. Start reads in it which step has failed.
 func (c *Container) writePlan() error {
 	var b strings.Builder
 	for _, s := range c.plan.Steps() {
-		fmt.Fprintf(&b, "%s\t%s\n", s.What(), s)
+		fmt.Fprintf(&b, "%s\t%s\t%d\t%s\n", s.What(), s, s.Chapter, s.Section)
 	}
 	if err := os.WriteFile(filepath.Join(c.dir, planFile), []byte(b.String()), 0o600); err != nil {
 		return fmt.Errorf("write plan: %w", err)
@@ -110,52 +111,73 @@ func (c *Container) release() error {
 	return errors.Join(c.terminal.Close(), c.process.Close(), c.journal.Close(), closeFile(&c.lock))
 }
 
-// sendTerminal sends a terminal's master over the unix socket at path:
-// SCM_RIGHTS in unix(7). The message is the terminal's name, as in runc.
-func sendTerminal(path string, master *os.File) error {
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return fmt.Errorf("connect to console socket: %w", err)
-	}
-	defer unix.Close(fd)
-	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: path}); err != nil {
-		return fmt.Errorf("connect to console socket %q: %w", path, err)
-	}
-	if err := unix.Sendmsg(fd, []byte(master.Name()), unix.UnixRights(int(master.Fd())), nil, 0); err != nil {
-		return fmt.Errorf("send the terminal to %q: %w", path, err)
-	}
-	return nil
-}
-
 // Start lets a created container's program begin. It returns when the
-// program runs, or with the step that failed.
+// program runs, or with the step that failed. Hooks of the container that come
+// before the program, and of the host that come after, belong to it: when one
+// fails, the container is ended and unmade.
 func (r *Runtime) Start(id string) error {
 	dir, state, err := r.find(id)
 	if err != nil {
 		return err
 	}
-	if state.Status != "created" {
+	if state.Status != specs.StateCreated {
 		return fmt.Errorf("start container %q: it is %s, not created", id, state.Status)
 	}
-	fifo, err := os.OpenFile(filepath.Join(dir, startFile), os.O_WRONLY|unix.O_NONBLOCK, 0)
-	if errors.Is(err, unix.ENXIO) {
-		return fmt.Errorf("start container %q: it has been started before, or has ended", id)
+	if state.NoProcess {
+		return hint.Add(fmt.Errorf("start container %q: its configuration has no process", id), "say in config.json which command to run")
 	}
+	// Of two who start it at the same moment, the second finds nobody at the FIFO.
+	held, err := flock(dir, unix.LOCK_EX)
 	if err != nil {
 		return fmt.Errorf("start container %q: %w", id, err)
 	}
-	defer fifo.Close()
-	if _, err := fifo.Write([]byte{startByte}); err != nil {
+	defer held.Close()
+	if err := r.start(dir, state); err != nil {
 		return fmt.Errorf("start container %q: %w", id, err)
+	}
+	return nil
+}
+
+// start is Start for who holds the lock.
+func (r *Runtime) start(dir string, state *State) error {
+	fifo, err := os.OpenFile(filepath.Join(dir, startFile), os.O_WRONLY|unix.O_NONBLOCK, 0)
+	if errors.Is(err, unix.ENXIO) {
+		return errors.New("it has been started before, or has ended")
+	}
+	if err != nil {
+		return err
+	}
+	defer fifo.Close()
+	if err := state.startHooks(dir); err != nil {
+		return errors.Join(err, r.end(dir, state))
+	}
+	if _, err := fifo.Write([]byte{startByte}); err != nil {
+		return err
 	}
 	if err := waitForNoReader(fifo); err != nil {
-		return fmt.Errorf("start container %q: %w", id, err)
+		return err
 	}
 	if err := reportedFailure(dir); err != nil {
-		return fmt.Errorf("start container %q: %w", id, err)
+		return err
 	}
 	state.Started = true
-	return state.write(dir)
+	if err := state.write(dir); err != nil {
+		return err
+	}
+	if err := state.poststart(); err != nil {
+		return errors.Join(err, r.end(dir, state))
+	}
+	return nil
+}
+
+// end kills the container's process and unmakes the container, for who holds its
+// lock.
+func (r *Runtime) end(dir string, state *State) error {
+	if err := kill(dir, state); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	waitUntilGone(state.Pid)
+	return r.unmakeLocked(dir, state)
 }
 
 // waitForNoReader waits until the process has no longer opened the FIFO: it
@@ -191,9 +213,9 @@ func reportedFailure(dir string) error {
 		return err
 	}
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-	what := "a step"
+	line := "a step"
 	if step < len(lines) {
-		what, _, _ = strings.Cut(lines[step], "\t")
+		line = lines[step]
 	}
-	return fmt.Errorf("%s: %w (step %d of %d)", what, errno, step+1, len(lines))
+	return startError(dir, line, errno, fmt.Sprintf("(step %d of %d)", step+1, len(lines)))
 }

@@ -11,6 +11,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"skiff.example/final/oci"
 	"skiff.example/stage03-cgroups/journal"
 )
 
@@ -40,55 +41,137 @@ func (r *Runtime) State(id string) (*State, error) {
 	return state, err
 }
 
-// List returns the states of all containers, by id. A folder without a state
-// is a container that is just being made, or what a killed process has left:
-// see Collect.
+// List returns the states of all containers, by id, and why others cannot be read.
+// A folder without a state is a container that is just being made, or what a killed
+// process has left: see Collect.
 func (r *Runtime) List() ([]*State, error) {
 	entries, err := os.ReadDir(r.Root)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("list containers: %w", err)
 	}
 	var all []*State
+	var errs []error
 	for _, e := range entries {
-		state, err := readState(filepath.Join(r.Root, e.Name()))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
+		dir := filepath.Join(r.Root, e.Name())
+		var folder unix.Stat_t
+		state, err := readState(dir)
+		if err == nil {
+			err = unix.Stat(dir, &folder)
 		}
-		if err != nil {
-			return nil, err
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			errs = append(errs, err)
+		default:
+			state.Owner = folder.Uid
+			all = append(all, state)
 		}
-		all = append(all, state)
 	}
-	return all, nil
+	return all, errors.Join(errs...)
 }
 
-// Kill sends a signal to the first process of a container.
+// Kill sends a signal to the first process of a container. SIGKILL also ends a
+// paused one, and all processes of one without a pid namespace of its own: there
+// the kernel does not end them with the first.
 func (r *Runtime) Kill(id string, signal syscall.Signal) error {
-	_, state, err := r.find(id)
+	dir, state, err := r.find(id)
 	if err != nil {
 		return err
 	}
-	if state.Status == specs.StateStopped {
+	switch state.Status {
+	case specs.StateStopped:
 		return fmt.Errorf("kill container %q: it is not running", id)
+	case specs.StateCreating:
+		return fmt.Errorf("kill container %q: it is still being created", id)
 	}
-	return signalProcess(state, signal)
+	if signal != unix.SIGKILL {
+		return signalProcess(state, signal)
+	}
+	return kill(dir, state)
 }
 
-// signalProcess sends a signal through a pidfd, after making sure that the
-// process is still the one that the state means.
-func signalProcess(state *State, signal syscall.Signal) error {
+// kill is Kill with SIGKILL, for a container that was found and has not stopped.
+func kill(dir string, state *State) error {
+	err := signalProcess(state, unix.SIGKILL)
+	if err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	if len(state.CgroupPaths) == 0 {
+		return err
+	}
+	spec, failed := oci.Load(dir)
+	if failed != nil {
+		return failed
+	}
+	if ownsPids(spec) {
+		return errors.Join(err, thaw(dir, state)) // frozen, it would not end: see cgroup.Manager.Freeze
+	}
+	group, failed := managerOf(dir, state)
+	if failed != nil {
+		return failed
+	}
+	return group.Kill()
+}
+
+// KillAll sends a signal to every process of a container, also to those that
+// have outlived the first one. That there is none is no error: containerd asks
+// whenever the first process of a container without its own pid namespace has ended.
+func (r *Runtime) KillAll(id string, signal syscall.Signal) error {
+	dir, state, err := r.find(id)
+	if err != nil {
+		return err
+	}
+	group, err := managerOf(dir, state)
+	if err != nil {
+		return fmt.Errorf("kill all of container %q: %w", id, err)
+	}
+	pids, err := group.Processes()
+	switch {
+	case err != nil:
+		return err
+	case signal == unix.SIGKILL:
+		return group.Kill()
+	}
+	var errs []error
+	for _, pid := range pids {
+		if err := unix.Kill(pid, signal); err != nil && !errors.Is(err, unix.ESRCH) {
+			errs = append(errs, fmt.Errorf("kill all of container %q: process %d: %w", id, pid, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// openProcess returns a pidfd of the container's first process, after making
+// sure that the process is still the one that the state means: pidfd_open(2).
+func openProcess(state *State) (*os.File, error) {
 	fd, err := unix.PidfdOpen(state.Pid, 0)
+	switch {
+	case errors.Is(err, unix.ESRCH): // it has ended since the state was read
+		return nil, os.ErrProcessDone
+	case err != nil:
+		return nil, fmt.Errorf("open process %d: %w", state.Pid, err)
+	}
+	if !alive(state.Pid, state.StartTime) {
+		return nil, errors.Join(os.ErrProcessDone, unix.Close(fd))
+	}
+	return os.NewFile(uintptr(fd), "pidfd"), nil
+}
+
+// signalProcess sends a signal to the container's first process.
+func signalProcess(state *State, signal syscall.Signal) error {
+	pidfd, err := openProcess(state)
 	if err != nil {
 		return fmt.Errorf("signal container %q: %w", state.ID, err)
 	}
-	defer unix.Close(fd)
-	if !alive(state.Pid, state.StartTime) {
-		return fmt.Errorf("signal container %q: %w", state.ID, os.ErrProcessDone)
+	defer pidfd.Close()
+	err = unix.PidfdSendSignal(int(pidfd.Fd()), signal, nil, 0)
+	switch {
+	case errors.Is(err, unix.ESRCH):
+		err = os.ErrProcessDone
+	case err == nil:
+		return nil
 	}
-	if err := unix.PidfdSendSignal(fd, signal, nil, 0); err != nil {
-		return fmt.Errorf("signal container %q: %w", state.ID, err)
-	}
-	return nil
+	return fmt.Errorf("signal container %q: %w", state.ID, err)
 }
 
 // Delete unmakes a container that has stopped, or was never started. With
@@ -99,7 +182,7 @@ func (r *Runtime) Delete(id string, force bool) error {
 	case errors.Is(err, ErrNotFound):
 		// Perhaps only half of it was made, by a process that was killed.
 		if _, err := os.Lstat(dir); err == nil && force {
-			return r.unmake(dir)
+			return r.unmake(dir, nil)
 		}
 		if force {
 			return nil
@@ -107,35 +190,39 @@ func (r *Runtime) Delete(id string, force bool) error {
 		return err
 	case err != nil:
 		return err
-	case state.Status == specs.StateRunning && !force:
-		return fmt.Errorf("delete container %q: it is running", id)
+	case (state.Status == specs.StateRunning || state.Status == StatePaused) && !force:
+		return fmt.Errorf("delete container %q: it is %s", id, state.Status)
 	}
 	if state.Status != specs.StateStopped {
-		if err := signalProcess(state, unix.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		if err := kill(dir, state); err != nil && !errors.Is(err, os.ErrProcessDone) {
 			return err
 		}
 		waitUntilGone(state.Pid)
 	}
-	return r.unmake(dir)
+	return r.unmake(dir, state)
 }
 
 // waitUntilGone waits until a process has ended, which may be no child of
-// this one: a pidfd is readable then, pidfd_open(2).
+// this one: a pidfd is readable then, pidfd_open(2). Process 1 of a pid namespace
+// ends when all others in there have been waited for, which is their parents'
+// business: so there is a bound, and the removal of its cgroup will say who is left.
 func waitUntilGone(pid int) {
+	const bound = 10_000 // milliseconds, as in runc
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
 		return // gone
 	}
 	defer unix.Close(fd)
 	for {
-		if _, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, -1); !errors.Is(err, unix.EINTR) {
+		if _, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, bound); !errors.Is(err, unix.EINTR) {
 			return
 		}
 	}
 }
 
-// unmake undoes what the journal in dir says, which removes dir at last.
-func (r *Runtime) unmake(dir string) error {
+// unmake undoes what the journal in dir says, and removes dir. The hooks of
+// poststop are in the state, if there is one.
+func (r *Runtime) unmake(dir string, state *State) error {
 	// Whoever has the lock is perhaps unmaking it already, as a run does whose
 	// process was just ended: then nothing is left to do afterwards.
 	held, err := flock(dir, unix.LOCK_EX)
@@ -149,7 +236,7 @@ func (r *Runtime) unmake(dir string) error {
 	if !sameFolder(held, dir) {
 		return nil
 	}
-	return r.unmakeLocked(dir)
+	return r.unmakeLocked(dir, state)
 }
 
 // sameFolder tells whether the folder that was opened still has its name, and
@@ -164,16 +251,21 @@ func sameFolder(opened *os.File, dir string) bool {
 }
 
 // unmakeLocked is unmake for who holds the lock.
-func (r *Runtime) unmakeLocked(dir string) error {
-	file := filepath.Join(dir, journalFile)
-	if _, err := os.Lstat(file); errors.Is(err, fs.ErrNotExist) {
-		return os.RemoveAll(dir) // whoever made it was killed before the first entry
+func (r *Runtime) unmakeLocked(dir string, state *State) error {
+	if state == nil && exists(filepath.Join(dir, deletedFile)) { // whoever ran its hooks was killed
+		var err error
+		if state, err = readStateFile(dir, deletedFile); err != nil {
+			return err
+		}
 	}
-	j, err := journal.Open(file)
-	if err != nil {
-		return err
+	var j *journal.Journal
+	if file := filepath.Join(dir, journalFile); exists(file) {
+		var err error
+		if j, err = journal.Open(file); err != nil {
+			return err
+		}
 	}
-	return errors.Join(j.Undo(r.undoers()), j.Close())
+	return r.undo(dir, j, state, r.Warn)
 }
 
 // Collect unmakes what killed processes have left: containers whose Run has
@@ -208,12 +300,12 @@ func (r *Runtime) collect(dir string) (done bool, err error) {
 	case err == nil && !state.Attended:
 		return false, nil
 	case err == nil && state.Status != specs.StateStopped:
-		if err := signalProcess(state, unix.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		if err := kill(dir, state); err != nil && !errors.Is(err, os.ErrProcessDone) {
 			return false, err
 		}
 		waitUntilGone(state.Pid)
 	}
-	return true, r.unmakeLocked(dir)
+	return true, r.unmakeLocked(dir, state)
 }
 
 // orphaned takes the lock of a state folder, or returns nil when somebody

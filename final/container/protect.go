@@ -1,6 +1,7 @@
 package container
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -8,8 +9,6 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
-
-	"skiff.example/stage01-chroot/hint"
 )
 
 // Our own binary, out of reach. Until its execve(2) a container's process is
@@ -18,34 +17,79 @@ import (
 // another process that sees this one: one of a pid namespace that is joined,
 // or of the host's own.
 
-// protectSelf starts this program again from a read-only mount of its file
-// that is attached nowhere, if the container shares its pid namespace and that
-// has not been done yet. What opens /proc/PID/exe for writing gets EROFS. It
-// must be called before anything is made on the host.
+// protectSelf is protectThisProgram for a container that shares its pid namespace.
+// It must be called before anything is made on the host.
 func protectSelf(spec *specs.Spec) error {
-	alone := slices.ContainsFunc(spec.Linux.Namespaces, func(n specs.LinuxNamespace) bool {
-		return n.Type == specs.PIDNamespace && n.Path == ""
-	})
-	if alone {
+	if ownsPids(spec) {
 		return nil
 	}
-	const self = "/proc/self/exe"
+	return protectThisProgram()
+}
+
+// ownsPids tells whether a container has a pid namespace of its own.
+func ownsPids(spec *specs.Spec) bool {
+	return slices.ContainsFunc(spec.Linux.Namespaces, func(n specs.LinuxNamespace) bool {
+		return n.Type == specs.PIDNamespace && n.Path == ""
+	})
+}
+
+const self = "/proc/self/exe"
+
+// protectThisProgram starts this program again from a read-only mount of its file
+// that is attached nowhere, if that has not been done yet. What opens
+// /proc/PID/exe for writing gets EROFS. Who may not mount starts a sealed copy in
+// memory instead, for which it is EPERM.
+func protectThisProgram() error {
 	var st unix.Statfs_t
 	if err := unix.Statfs(self, &st); err != nil {
 		return fmt.Errorf("look at %q: %w", self, err)
 	}
-	if st.Flags&unix.ST_RDONLY != 0 {
+	if st.Flags&unix.ST_RDONLY != 0 || sealed() {
 		return nil
 	}
 	fd, err := unix.OpenTree(unix.AT_FDCWD, self, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	switch {
+	case errors.Is(err, unix.EPERM):
+		fd, err = sealedCopy()
+	case err == nil:
+		err = unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY})
+	}
+	if err == nil {
+		err = syscall.Exec(fmt.Sprintf("/proc/self/fd/%d", fd), os.Args, os.Environ())
+	}
+	return fmt.Errorf("protect this program from the container: start it from a file that cannot be written: %w", err)
+}
+
+// seals are what nobody can do any more to a copy of this program: memfd_create(2),
+// "File sealing" in fcntl(2).
+const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
+
+// sealed tells whether this program is such a copy.
+func sealed() bool {
+	fd, err := unix.Open(self, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return hint.Add(fmt.Errorf("protect this program from the container: open %q: %w", self, err),
-			"sharing a pid namespace needs CAP_SYS_ADMIN; run it as root")
+		return false
 	}
-	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
-	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &attr); err != nil {
-		return fmt.Errorf("protect this program from the container: make its file read-only: %w", err)
+	defer unix.Close(fd)
+	has, err := unix.FcntlInt(uintptr(fd), unix.F_GET_SEALS, 0)
+	return err == nil && has&seals == seals
+}
+
+// sealedCopy copies this program into memory.
+func sealedCopy() (fd int, err error) {
+	from, err := os.Open(self)
+	if err != nil {
+		return -1, err
 	}
-	err = syscall.Exec(fmt.Sprintf("/proc/self/fd/%d", fd), os.Args, os.Environ())
-	return fmt.Errorf("protect this program from the container: start again: %w", err)
+	defer from.Close()
+	if fd, err = unix.MemfdCreate("skiff", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING); err != nil {
+		return -1, fmt.Errorf("make a file in memory: %w", err)
+	}
+	for n := 1; n > 0 && err == nil; {
+		n, err = unix.Sendfile(fd, int(from.Fd()), nil, 1<<30)
+	}
+	if err == nil {
+		_, err = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals)
+	}
+	return fd, err
 }

@@ -22,23 +22,40 @@ import (
 // own, or 128 and the signal that ended it. observe, if not nil, sees the
 // plan and its timings before they are gone.
 func (r *Runtime) Run(config Config, observe func(*plan.Plan, []launch.Timing)) (status int, err error) {
+	if config.Spec.Process == nil {
+		return 0, errors.New("process is missing: there is nothing to run")
+	}
 	signals := config.Signals
 	if signals == nil {
 		signals = CatchSignals()
 		defer signals.stop()
 	}
 	<-signals.caught
-	c, err := r.make(config, true, func(*Container) (beginning, error) { return beginning{}, nil })
+	var before *stop // nil: the program begins at once
+	c, err := r.make(config, true, func(*Container) (b beginning, err error) {
+		if h := config.Spec.Hooks; h != nil && len(h.StartContainer) > 0 {
+			before, err = newStop("ready for start")
+		}
+		b.steps = before.steps()
+		return b, err
+	})
+	defer func() { err = errors.Join(err, before.Close()) }()
 	if err != nil {
 		return 0, err
 	}
-	defer func() { err = errors.Join(err, c.destroy()) }()
+	defer func() {
+		if config.Keep && err == nil {
+			err = c.release()
+		} else {
+			err = errors.Join(err, c.destroy())
+		}
+	}()
 	drained, err := c.connectTerminal()
 	if err != nil {
 		return 0, err
 	}
-	if err := c.process.Started(); err != nil {
-		return 0, errors.Join(err, drained())
+	if err := c.begin(before); err != nil {
+		return 0, errors.Join(c.why(err), c.process.Kill(), drained())
 	}
 	if observe != nil {
 		observe(c.plan, c.process.Times())
@@ -47,7 +64,34 @@ func (r *Runtime) Run(config Config, observe func(*plan.Plan, []launch.Timing)) 
 	go c.forward(signals.got, ended)
 	end, err := c.process.Wait()
 	close(ended)
+	c.warnOfEnd(end)
 	return exitStatus(end), errors.Join(err, drained())
+}
+
+// begin lets the program begin, and runs the hooks before and after.
+func (c *Container) begin(before *stop) error {
+	if before != nil {
+		if err := before.wait(c.process); err != nil {
+			return err
+		}
+		if err := c.state.startHooks(c.dir); err != nil {
+			return err
+		}
+		if err := before.gate.Open(); err != nil {
+			return err
+		}
+	}
+	if err := c.process.Started(); err != nil {
+		return err
+	}
+	if err := c.announce(); err != nil || c.state.Started {
+		return err
+	}
+	c.state.Started = true
+	if err := c.state.write(c.dir); err != nil {
+		return err
+	}
+	return c.state.poststart()
 }
 
 // connectTerminal carries the terminal's bytes, if the container has one.

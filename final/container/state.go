@@ -21,12 +21,14 @@ import (
 
 // The files of a container's state folder. People can read all of them.
 const (
-	stateFile   = "state.json"  // what is below
-	configFile  = "config.json" // the configuration as it was at create
-	journalFile = "journal"     // what is on the host, and how to unmake it
-	startFile   = "start"       // a FIFO: the created process waits at it
-	reportFile  = "report"      // how far the process has come in its plan
-	planFile    = "plan.txt"    // the plan, as people read it
+	stateFile   = "state.json"   // what is below
+	configFile  = "config.json"  // the configuration as it was at create
+	journalFile = "journal"      // what is on the host, and how to unmake it
+	deletedFile = "deleted.json" // the state, while the hooks of poststop run
+	startFile   = "start"        // a FIFO: the created process waits at it
+	makingFile  = "start.new"    // its name until the container is created
+	reportFile  = "report"       // how far the process has come in its plan
+	planFile    = "plan.txt"     // the plan, as people read it
 )
 
 // State is what is kept of a container on disk: the state of the runtime
@@ -38,6 +40,21 @@ type State struct {
 	Started   bool      `json:"started"`   // it is past the start FIFO, or has none
 	Rootfs    string    `json:"rootfs"`
 	Attended  bool      `json:"attended"` // a Run waits for it, and unmakes it; without that it is an orphan
+
+	// CgroupPaths are its groups, see cgroup.Manager.Paths; none when it stays in
+	// those of who made it.
+	CgroupPaths map[string]string `json:"cgroupPaths,omitempty"`
+	// FoundGroup says that the group of version 2 was there before, see waysIn.
+	FoundGroup bool `json:"foundGroup,omitempty"`
+	// Owner is the user who made it; List alone says it.
+	Owner uint32 `json:"-"`
+	// Resctrl are the files through which a process enters its resctrl groups.
+	Resctrl []string `json:"resctrl,omitempty"`
+	// Keyring is the name of its session keyring, or "" for that of who made it.
+	Keyring string `json:"keyring,omitempty"`
+
+	NoProcess bool         `json:"noProcess,omitempty"` // there is no program to start
+	Hooks     *specs.Hooks `json:"hooks,omitempty"`     // those that are still to come
 }
 
 // write puts the state on disk: into a new file that then takes the name, so
@@ -60,21 +77,37 @@ func (s *State) write(dir string) error {
 // readState reads the state of a container, and finds out whether its process
 // is still there.
 func readState(dir string) (*State, error) {
-	text, err := os.ReadFile(filepath.Join(dir, stateFile))
+	s, err := readStateFile(dir, stateFile)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case !alive(s.Pid, s.StartTime):
+		s.Status, s.Pid = specs.StateStopped, 0
+	case s.paused():
+		s.Status = StatePaused
+	case s.Started:
+		s.Status = specs.StateRunning
+	case exists(filepath.Join(dir, startFile)):
+		s.Status = specs.StateCreated
+	default:
+		s.Status = specs.StateCreating
+	}
+	return s, nil
+}
+
+// exists tells whether there is something of this name.
+func exists(name string) bool { return unix.Access(name, unix.F_OK) == nil }
+
+// readStateFile reads what was written.
+func readStateFile(dir, name string) (*State, error) {
+	text, err := os.ReadFile(filepath.Join(dir, name))
 	if err != nil {
 		return nil, err
 	}
 	s := &State{}
 	if err := json.Unmarshal(text, s); err != nil {
-		return nil, fmt.Errorf("read %q: %w", filepath.Join(dir, stateFile), err)
-	}
-	switch {
-	case !alive(s.Pid, s.StartTime):
-		s.Status, s.Pid = specs.StateStopped, 0
-	case s.Started:
-		s.Status = specs.StateRunning
-	default:
-		s.Status = specs.StateCreated
+		return nil, fmt.Errorf("read %q: %w", filepath.Join(dir, name), err)
 	}
 	return s, nil
 }

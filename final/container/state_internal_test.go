@@ -95,12 +95,17 @@ func TestTheStateIsReadAsItWasWritten(t *testing.T) {
 	}
 	dir := remembered(t, r, want)
 	for _, c := range []struct {
-		began  bool
-		status specs.ContainerState
-	}{{false, specs.StateCreated}, {true, specs.StateRunning}} {
+		waits, began bool // at the FIFO, and no longer
+		status       specs.ContainerState
+	}{{false, false, specs.StateCreating}, {true, false, specs.StateCreated}, {true, true, specs.StateRunning}} {
 		want.Started, want.Status = c.began, c.status
 		if err := want.write(dir); err != nil {
 			t.Fatal(err)
+		}
+		if c.waits {
+			if err := os.WriteFile(filepath.Join(dir, startFile), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
 		}
 		got, err := r.State("box")
 		if err != nil {
@@ -110,7 +115,7 @@ func TestTheStateIsReadAsItWasWritten(t *testing.T) {
 			t.Errorf("got  %+v\nwant %+v", *got, want)
 		}
 	}
-	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 2 {
 		t.Errorf("beside the state there is %v, %v", left, err)
 	}
 	if _, err := r.State("other"); !errors.Is(err, ErrNotFound) {

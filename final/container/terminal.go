@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"skiff.example/final/oci"
+	"skiff.example/stage01-chroot/hint"
 	"skiff.example/stage01-chroot/plan"
 	"skiff.example/stage02-namespaces/mount"
 )
@@ -51,7 +52,12 @@ func (t *terminal) open(m specs.Mount) (err error) {
 	if t.devpts, err = mountDevpts(m); err != nil {
 		return err
 	}
-	master, err := unix.Openat(int(t.devpts.Fd()), "ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	return t.openEnds(fmt.Sprintf("/proc/self/fd/%d/ptmx", t.devpts.Fd()))
+}
+
+// openEnds opens a new pair of ends.
+func (t *terminal) openEnds(ptmx string) error {
+	master, err := unix.Open(ptmx, unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("open ptmx: %w", err)
 	}
@@ -68,12 +74,48 @@ func (t *terminal) open(m specs.Mount) (err error) {
 	return nil
 }
 
+// terminalIn makes a terminal in the /dev/pts of a container that runs. What is
+// there is the container's to change, so it is only used if it is what it looks
+// like: the multiplexer of a devpts file system. It is looked at by descriptor,
+// and that is what is opened.
+func terminalIn(pid int, spec *specs.Spec) (*terminal, error) {
+	place, err := oci.OpenInRoot(pid, "dev/pts/ptmx")
+	if err != nil {
+		return nil, hint.Add(fmt.Errorf("make a terminal: %w", err), "a container without a devpts file system on /dev/pts has no terminals")
+	}
+	defer place.Close()
+	var fs unix.Statfs_t
+	var node unix.Stat_t
+	if err := errors.Join(unix.Fstatfs(int(place.Fd()), &fs), unix.Fstat(int(place.Fd()), &node)); err != nil {
+		return nil, fmt.Errorf("make a terminal: %w", err)
+	}
+	if fs.Type != unix.DEVPTS_SUPER_MAGIC || node.Mode&unix.S_IFMT != unix.S_IFCHR || node.Rdev != unix.Mkdev(5, 2) {
+		return nil, errors.New(`make a terminal: "/dev/pts/ptmx" of the container is no terminal multiplexer`)
+	}
+	t := &terminal{}
+	err = t.openEnds(fmt.Sprintf("/proc/self/fd/%d", place.Fd()))
+	if err == nil {
+		err = t.giveTo(spec)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("make a terminal: %w", err), t.Close())
+	}
+	return t, nil
+}
+
 // giveTo makes the container's user the owner of the terminal, so that he can open
-// it again by its name, as login(1) does.
+// it again by its name, as login(1) does, and gives it the size that the
+// configuration says.
 func (t *terminal) giveTo(spec *specs.Spec) error {
 	uid := hostID(spec.Linux.UIDMappings, spec.Process.User.UID)
 	if err := t.slave.Chown(uid, -1); err != nil {
 		return fmt.Errorf("give it to user %d: %w", uid, errors.Unwrap(err))
+	}
+	if size := spec.Process.ConsoleSize; size != nil {
+		window := &unix.Winsize{Row: uint16(size.Height), Col: uint16(size.Width)}
+		if err := unix.IoctlSetWinsize(int(t.master.Fd()), unix.TIOCSWINSZ, window); err != nil {
+			return fmt.Errorf("make it %d rows high and %d columns wide: %w", size.Height, size.Width, err)
+		}
 	}
 	return nil
 }
@@ -125,10 +167,11 @@ func (t *terminal) forPlan() *oci.Terminal {
 	if t == nil {
 		return nil
 	}
-	return &oci.Terminal{
-		Devpts: plan.Descriptor{Number: int(t.devpts.Fd()), Name: "devpts"},
-		Slave:  plan.Descriptor{Number: int(t.slave.Fd()), Name: "slave"},
+	named := &oci.Terminal{Slave: plan.Descriptor{Number: int(t.slave.Fd()), Name: "slave"}}
+	if t.devpts != nil { // a new one, which is to be the container's
+		named.Devpts = plan.Descriptor{Number: int(t.devpts.Fd()), Name: "devpts"}
 	}
+	return named
 }
 
 // handedOver closes what only the container needs: while the parent holds the

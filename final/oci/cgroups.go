@@ -21,7 +21,7 @@ func openCgroups(p *plan.Plan, entrances []string) (enter func()) {
 		p.Section(3, "open the cgroups")
 	}
 	for i, file := range entrances {
-		tasks := p.Register(fmt.Sprintf("tasks%d", i))
+		tasks := p.Register(entrance(i))
 		p.Add(plan.Openat2(plan.CWD, file, unix.OpenHow{Flags: unix.O_WRONLY | unix.O_CLOEXEC}).Into(tasks))
 		steps = append(steps, plan.Write(tasks, "0").Doing("enter the cgroup of %q", file).
 			Hint(unix.ENOSPC, "the group's cpuset.cpus or cpuset.mems is empty"))
@@ -33,3 +33,6 @@ func openCgroups(p *plan.Plan, entrances []string) (enter func()) {
 		}
 	}
 }
+
+// entrance is the name of the register that holds entrance number i.
+func entrance(i int) string { return fmt.Sprintf("tasks%d", i) }

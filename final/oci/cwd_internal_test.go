@@ -19,7 +19,9 @@ func enter(t *testing.T, root, dir, look string) error {
 	t.Helper()
 	p := &plan.Plan{}
 	p.Add(plan.Chdir(root))
-	p.Add(changeDirectory(p, dir)...)
+	before, after := changeDirectory(p, dir)
+	p.Add(before...)
+	p.Add(after...)
 	p.Add(plan.Faccessat2(plan.CWD, look), plan.Exit(0))
 	process, err := launch.Start(p, launch.Options{})
 	if err != nil {

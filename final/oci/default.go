@@ -3,6 +3,8 @@ package oci
 import (
 	"encoding/json"
 	"io"
+	"slices"
+	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
@@ -93,6 +95,27 @@ func maskedPaths() []string {
 		"/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats",
 		"/sys/devices/virtual/powercap", "/sys/firmware",
 	}
+}
+
+// Rootless changes a configuration into one that an ordinary user can run: root is
+// he himself, in a user namespace; no limits, for which he would need a cgroup of
+// his own; the host's network, because he cannot connect another one to it; and
+// what only root of the first user namespace may mount is shown as the host has it.
+func Rootless(s *specs.Spec, uid, gid int) {
+	own := func(id int) []specs.LinuxIDMapping {
+		return []specs.LinuxIDMapping{{ContainerID: 0, HostID: uint32(id), Size: 1}}
+	}
+	s.Linux.UIDMappings, s.Linux.GIDMappings = own(uid), own(gid)
+	s.Linux.Resources = nil
+	s.Linux.Namespaces = slices.DeleteFunc(s.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.NetworkNamespace })
+	s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
+	s.Mounts = slices.DeleteFunc(s.Mounts, func(m specs.Mount) bool { return m.Destination == "/sys" || m.Destination == "/sys/fs/cgroup" })
+	for i, m := range s.Mounts { // no group but his own exists in there
+		s.Mounts[i].Options = slices.DeleteFunc(m.Options, func(o string) bool { return strings.HasPrefix(o, "gid=") || strings.HasPrefix(o, "uid=") })
+	}
+	s.Mounts = append(s.Mounts, specs.Mount{
+		Destination: "/sys", Type: "none", Source: "/sys", Options: []string{"rbind", "nosuid", "noexec", "nodev", "ro"},
+	})
 }
 
 // WriteSpec writes a configuration as people read it.

@@ -39,6 +39,9 @@ func Load(dir string) (*specs.Spec, error) {
 		return nil, fmt.Errorf("load %q: %w", file, describe(err, text))
 	}
 	spec := c.spec()
+	if len(allHooks(spec.Hooks)) == 0 {
+		spec.Hooks = nil // nobody need wait for them
+	}
 	if err := validate(spec); err != nil {
 		return nil, fmt.Errorf("load %q: %w", file, err)
 	}
@@ -84,11 +87,11 @@ func readLimited(file string) ([]byte, error) {
 	}
 	defer f.Close()
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, errors.Join(err, errors.New("config.json is not a plain file"))
+		return nil, errors.Join(err, fmt.Errorf("%s is not a plain file", filepath.Base(file)))
 	}
 	text, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
 	if err == nil && len(text) > maxConfig {
-		err = fmt.Errorf("config.json is larger than %d bytes", maxConfig)
+		err = fmt.Errorf("%s is larger than %d bytes", filepath.Base(file), maxConfig)
 	}
 	return text, err
 }

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"skiff.example/final/security"
+	"skiff.example/final/security/seccomp"
 	"skiff.example/stage01-chroot/plan"
 	"skiff.example/stage02-namespaces/mount"
 	"skiff.example/stage02-namespaces/namespace"
@@ -34,8 +35,15 @@ type Container struct {
 	// id maps, network, state. They come as late as they can, so that parent
 	// and child work at the same time.
 	Prepared []plan.Step
-	// Begin are the steps that wait for the word to start the program.
+	// Mounted are the steps that wait while others look at, or add to, what is
+	// mounted: hooks, which come before pivot_root and may make mount points.
+	Mounted []plan.Step
+	// Begin are the steps that wait for the word to start the program. All that
+	// can fail but the program itself comes before, and is an error of create.
 	Begin []plan.Step
+	// Handover takes the listener of a seccomp filter that notifies to the
+	// parent, see security.Rights. Nil if there is none.
+	Handover *security.Handover
 
 	// Stack is mounted on the root's path first. Nil takes what is there.
 	Stack *overlay.Stack
@@ -50,18 +58,31 @@ type Container struct {
 	Terminal *Terminal
 	// KeepDescriptors is how many descriptors from 3 on the program inherits.
 	KeepDescriptors int
+	// Keyring is the name of the process's session keyring, see Keyring. ""
+	// leaves it that of whoever calls us.
+	Keyring string
+	// Init is the first process of a container that runs, for the plan of a
+	// further one, see ExecPlan.
+	Init int
 
-	waited bool        // the steps of Prepared are in the plan
-	root   *mount.Root // holds what the plan needs open
+	streams    []plan.Step // make descriptors 0 to 2, of a hook
+	path       string      // the program's file, of a hook; "": it is args[0], see findProgram
+	waited     bool        // the steps of Prepared are in the plan
+	root       *mount.Root // holds what the plan needs open, as does
+	attributes *attributes
 }
 
 // Close gives back the descriptors that the plan needs open: call it when the
 // process has been started.
 func (c *Container) Close() error {
-	if c.root == nil {
-		return nil
+	var errs []error
+	if c.root != nil {
+		errs = append(errs, c.root.Close())
 	}
-	return c.root.Close()
+	if c.attributes != nil {
+		errs = append(errs, c.attributes.close())
+	}
+	return errors.Join(errs...)
 }
 
 // A Terminal is a pseudoterminal that the parent has made in a devpts file
@@ -77,7 +98,13 @@ func (c *Container) Plan() (p *plan.Plan, warnings []string, err error) {
 	if err := c.ownNames(); err != nil {
 		return nil, nil, err
 	}
+	if err := c.setHome(); err != nil {
+		return nil, nil, err
+	}
 	p = &plan.Plan{}
+	if err := c.newAttributes(p); err != nil {
+		return nil, nil, err
+	}
 	enter := openCgroups(p, c.Entrances)
 	c.Namespaces.Steps(p)
 	enter()
@@ -95,15 +122,17 @@ func (c *Container) Plan() (p *plan.Plan, warnings []string, err error) {
 		return nil, nil, err
 	}
 	warnings, err = c.process(p)
-	return p, warnings, err
+	return p, slices.Concat(c.mountLabelWarning(), c.root.Warnings(), warnings), err
 }
 
 // ownNames makes sure that the plan does not change the host: a path to a namespace
 // may lead to the one that we are in ourselves.
 func (c *Container) ownNames() error {
 	switch s := c.Spec; {
-	case !c.Namespaces.Has(unix.CLONE_NEWNS):
-		return errors.New("linux.namespaces: the mount namespace is this process's own: its root would be replaced")
+	case !c.Namespaces.Has(unix.CLONE_NEWNS) && c.Namespaces.Has(unix.CLONE_NEWUSER):
+		return errors.New("linux.namespaces has a user namespace and no mount namespace: from there it could not go back to that of this process")
+	case !c.Namespaces.Has(unix.CLONE_NEWNS) && s.Linux.RootfsPropagation != "":
+		return errors.New("linux.rootfsPropagation is set, but linux.namespaces has no mount namespace: the root is in none")
 	case (s.Hostname != "" || s.Domainname != "") && !c.Namespaces.Has(unix.CLONE_NEWUTS):
 		return errors.New("hostname or domainname is set, but the uts namespace is this process's own: it would rename the host")
 	}
@@ -130,6 +159,9 @@ func (c *Container) fileSystem(p *plan.Plan) error {
 	propagation, err := mount.DetachFor(c.Spec.Linux.RootfsPropagation)
 	if err != nil {
 		return fmt.Errorf("linux.rootfsPropagation: %w", err)
+	}
+	if !c.Namespaces.Has(unix.CLONE_NEWNS) {
+		mount.StepAside(p)
 	}
 	mount.Detach(p, propagation)
 	if c.Stack != nil {
@@ -159,7 +191,9 @@ func (c *Container) fileSystem(p *plan.Plan) error {
 	if err := c.devices(p, root); err != nil {
 		return err
 	}
-	if err := sysctls(p, root.FD(), c.Spec.Linux.Sysctl, c.Namespaces); err != nil {
+	p.Section(chapter, "wait for hooks")
+	p.Add(c.Mounted...)
+	if err := sysctls(p, &c.attributes.proc, c.Spec.Linux.Sysctl, c.Namespaces); err != nil {
 		return err
 	}
 	for _, path := range c.Spec.Linux.ReadonlyPaths {
@@ -173,8 +207,17 @@ func (c *Container) fileSystem(p *plan.Plan) error {
 	if c.Spec.Root.Readonly {
 		root.ReadOnly()
 	}
-	root.Pivot()
+	c.enter(root)
 	return nil
+}
+
+// enter makes the root the process's.
+func (c *Container) enter(root *mount.Root) {
+	if c.Namespaces.Has(unix.CLONE_NEWNS) {
+		root.Pivot()
+	} else {
+		root.Return()
+	}
 }
 
 // mount adds the steps for one mount. Two are not mounts like others: the
@@ -188,7 +231,7 @@ func (c *Container) mount(p *plan.Plan, root *mount.Root, m specs.Mount) error {
 		root.Attach(c.Terminal.Devpts, m)
 		return nil
 	}
-	return root.Mount(m)
+	return root.Mount(labelled(m, c.mountLabel()))
 }
 
 // devices adds the steps that make the device nodes. A /dev that is the
@@ -225,11 +268,10 @@ func (c *Container) process(p *plan.Plan) (warnings []string, err error) {
 	if s.Domainname != "" {
 		p.Add(plan.Setdomainname(s.Domainname))
 	}
-	program := findProgram(p, s.Process)
-	p.Section(chapter, "the working directory")
-	p.Add(changeDirectory(p, s.Process.Cwd)...)
-	p.Section(chapter, "wait for start")
-	p.Add(c.Begin...)
+	if err := c.attributes.steps(p); err != nil {
+		return nil, err
+	}
+	p.Add(c.streams...)
 	if c.Terminal != nil {
 		p.Section(chapter, "a terminal")
 		for fd := range 3 {
@@ -237,20 +279,80 @@ func (c *Container) process(p *plan.Plan) (warnings []string, err error) {
 		}
 		p.Add(plan.ControllingTerminal(plan.Descriptor{Number: 0}))
 	}
+	if err := c.closeOthers(p); err != nil {
+		return nil, err
+	}
+	program := c.findProgram(p)
+	p.Section(chapter, "the working directory")
+	enter, asUser := changeDirectory(p, s.Process.Cwd)
+	p.Add(enter...)
 	p.Section(chapter, "files get the mode that the configuration says")
 	p.Add(plan.Umask(umaskOf(s.Process.User)))
-	denied, err := c.setgroupsDenied()
+	if len(c.Begin) > 0 && c.Handover == nil && !c.Namespaces.New(unix.CLONE_NEWPID) {
+		// While it waits for start, others can see it that have the same rights.
+		p.Add(plan.NotDumpable())
+	}
+	rights, warnings, err := c.rights()
 	if err != nil {
 		return nil, err
 	}
-	warnings, err = security.Steps(p, s.Process, denied)
+	rights.AsUser = asUser
+	more, err := rights.Steps(p)
 	if err != nil {
 		return nil, err
 	}
+	p.Section(chapter, "wait for start")
+	p.Add(c.Begin...)
 	p.Section(chapter, "the program")
-	p.Add(plan.CloseOnExec(3+c.KeepDescriptors), plan.SetSignalMask(0))
+	p.Add(plan.SetSignalMask(0))
+	rights.LastSteps(p)
 	p.Add(program...)
-	return warnings, nil
+	return append(warnings, more...), rights.Check(p)
+}
+
+// closeOthers adds the steps that close what the process has open of the host's. Until
+// its execve(2) a path like /proc/self/fd/7/../.. would lead out through a folder among
+// them: as the working directory, as the program, as the interpreter that a script or
+// an ELF file names and that only the kernel looks up (CVE-2024-21626). Kept are those
+// that the program inherits, and the pipes and sockets of the steps to come.
+func (c *Container) closeOthers(p *plan.Plan) error {
+	reserved, err := os.Open(os.DevNull)
+	if err != nil {
+		return err
+	}
+	c.attributes.reserved = reserved
+	alive := plan.Descriptor{Number: int(reserved.Fd()), Name: "reserved"}
+	keep := []int{alive.Number}
+	for _, s := range c.Begin {
+		keep = append(keep, s.Descriptors()...)
+	}
+	if c.Handover != nil {
+		keep = append(keep, c.Handover.Parent.Number, c.Handover.Child.Number)
+	}
+	p.Section(chapter, "nothing of the host's is open")
+	p.Add(plan.HoldAlive(p, alive))
+	for _, s := range plan.CloseOthers(3+c.KeepDescriptors, slices.Compact(slices.Sorted(slices.Values(keep)))...) {
+		p.Add(s)
+	}
+	p.Add(plan.CloseOnExec(3 + c.KeepDescriptors))
+	return nil
+}
+
+// rights are what the process may do.
+func (c *Container) rights() (r *security.Rights, warnings []string, err error) {
+	r = &security.Rights{Process: c.Spec.Process, Handover: c.Handover}
+	if profile := c.Spec.Linux.Seccomp; profile != nil {
+		if r.Filter, warnings, err = seccomp.Compile(profile); err != nil {
+			return nil, nil, err
+		}
+	}
+	if !c.Namespaces.Has(unix.CLONE_NEWUSER) {
+		if r.Withheld, err = security.Withheld(); err != nil {
+			return nil, nil, err
+		}
+	}
+	r.SetgroupsDenied, err = c.setgroupsDenied()
+	return r, warnings, err
 }
 
 // setgroupsDenied tells whether the process may not choose its groups: in a user
@@ -259,24 +361,31 @@ func (c *Container) setgroupsDenied() (bool, error) {
 	if c.Namespaces.New(unix.CLONE_NEWUSER) {
 		return namespace.Maps{UIDs: c.Spec.Linux.UIDMappings, GIDs: c.Spec.Linux.GIDMappings}.DeniesSetgroups()
 	}
+	if c.Init != 0 {
+		return namespace.SetgroupsDenied(c.Init)
+	}
 	return namespace.SetgroupsDenied(os.Getpid())
 }
 
 // changeDirectory opens the working directory below the root and steps into
-// what was opened. A path like /proc/self/fd/7 would lead out through a
-// descriptor that the parent has left open (CVE-2024-21626): links of that
-// kind are not followed.
-func changeDirectory(p *plan.Plan, dir string) []plan.Step {
-	cwd := p.Register("cwd")
+// what was opened, so the process is inside its root, whatever getcwd(2) would say. A
+// path like /proc/self/fd/7 would lead out through a descriptor that the parent has
+// left open (CVE-2024-21626): links of that kind are not followed.
+//
+// before are the steps for a process that is still root, since the user may have no
+// right to go there. after are those for one that has become the user, and root had
+// none: so it is in a FUSE file system, or where root of a user namespace is nobody.
+func changeDirectory(p *plan.Plan, dir string) (before, after []plan.Step) {
+	cwd, entered := p.Register("cwd"), p.Register("entered")
 	how := unix.OpenHow{
 		Flags:   unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC,
 		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
 	}
-	return []plan.Step{
-		plan.Openat2(plan.CWD, dir, how).Into(cwd).Doing("change directory to %q", dir).
-			Hint(unix.ENOENT, "process.cwd must exist in the container"),
-		plan.Fchdir(cwd).Doing("change directory to %q", dir),
-	}
+	const missing = "process.cwd must exist in the container"
+	open := plan.Openat2(plan.CWD, dir, how).Into(cwd).Doing("change directory to %q", dir).Hint(unix.ENOENT, missing)
+	enter := plan.Fchdir(cwd).Into(entered).Doing("change directory to %q", dir)
+	before = []plan.Step{open.Accept(unix.EACCES), enter.Accept(unix.EACCES).When(cwd)}
+	return before, []plan.Step{open.Unless(entered), enter.Unless(entered)}
 }
 
 // umaskOf is the umask of the program: 022 unless the configuration says

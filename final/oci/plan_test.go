@@ -1,6 +1,7 @@
 package oci_test
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 
@@ -64,8 +65,11 @@ func TestThePlanOfTheDefaultConfiguration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	testkit.Golden(t, p.String(), "plan.golden")
+	testkit.Golden(t, gaps.ReplaceAllString(p.String(), "close_range(GAPS)\n"), "plan.golden")
 }
+
+// gaps are between the descriptors that a plan keeps, whose numbers differ.
+var gaps = regexp.MustCompile(`(close_range\(\d+, \d+, 0\)\n)+`)
 
 // A user namespace must be mapped before its process can be root in it; a
 // cgroup namespace shows as its root the group that the process is in.

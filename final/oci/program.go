@@ -13,12 +13,33 @@ import (
 
 // Which program is executed: runtime-spec config.md, "args", and execvp(3).
 
+// WithProcess is the configuration that a container is made from. It may have no
+// process ("process" in config.md is required when start is called): such a
+// container is root in its root, and has no program.
+func WithProcess(s *specs.Spec) *specs.Spec {
+	if s.Process != nil {
+		return s
+	}
+	filled := *s
+	filled.Process = &specs.Process{Cwd: "/"}
+	return &filled
+}
+
+// noProgram is the exit status of a process that was to execute none.
+const noProgram = 127
+
 // findProgram adds the steps that make sure the program is there, so that a
 // wrong name is an error of create and not of start, and returns the steps
 // that execute it.
-func findProgram(p *plan.Plan, process *specs.Process) []plan.Step {
+func (c *Container) findProgram(p *plan.Plan) []plan.Step {
 	p.Section(chapter, "find the program")
-	args := process.Args
+	process, args := c.Spec.Process, c.Spec.Process.Args
+	switch {
+	case len(args) == 0: // create takes a configuration without process, and start refuses it
+		return []plan.Step{plan.Exit(noProgram)}
+	case c.path != "":
+		return []plan.Step{plan.Execve(c.path, args, process.Env)}
+	}
 	if name := args[0]; strings.Contains(name, "/") && !path.IsAbs(name) {
 		// Relative to process.cwd, which is not yet the current directory.
 		look := plan.Faccessat2(plan.CWD, path.Join(process.Cwd, name))

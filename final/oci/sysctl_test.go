@@ -8,20 +8,23 @@ import (
 
 func TestASysctlOfTheContainersNamespacesIsWritten(t *testing.T) {
 	for _, c := range []struct{ name, file string }{
-		{"net.ipv4.ip_forward", `"proc/sys/net/ipv4/ip_forward"`},
-		{"fs.mqueue.msg_max", `"proc/sys/fs/mqueue/msg_max"`},
-		{"kernel.msgmax", `"proc/sys/kernel/msgmax"`},
-		{"kernel.sem", `"proc/sys/kernel/sem"`},
-		{"kernel.shm_rmid_forced", `"proc/sys/kernel/shm_rmid_forced"`},
+		{"net.ipv4.ip_forward", `"sys/net/ipv4/ip_forward"`},
+		{"fs.mqueue.msg_max", `"sys/fs/mqueue/msg_max"`},
+		{"kernel.msgmax", `"sys/kernel/msgmax"`},
+		{"kernel.sem", `"sys/kernel/sem"`},
+		{"kernel.shm_rmid_forced", `"sys/kernel/shm_rmid_forced"`},
+		{"kernel.domainname", `"sys/kernel/domainname"`},
+		{"net.ipv4.conf.eth0/7.forwarding", `"sys/net/ipv4/conf/eth0.7/forwarding"`},
+		{"net/ipv4/conf/eth0.7/forwarding", `"sys/net/ipv4/conf/eth0.7/forwarding"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p, err := planOf(t, func(s *specs.Spec) { s.Linux.Sysctl = map[string]string{c.name: "17"} })
 			if err != nil {
 				t.Fatal(err)
 			}
-			// Below the container's root and through no link: /proc could be
-			// one that the image has put there.
-			inOrder(t, p.String(), "openat2", c.file, "O_WRONLY", "RESOLVE_NO_SYMLINKS|RESOLVE_IN_ROOT", "write", `"17"`, "pivot_root")
+			// Through the host's /proc: the container's could be one that the
+			// image has put there (CVE-2025-52881).
+			inOrder(t, p.String(), "openat2(proc", c.file, "O_WRONLY", "RESOLVE_NO_XDEV|RESOLVE_NO_MAGICLINKS|RESOLVE_BENEATH", "write", `"17"`, "pivot_root")
 		})
 	}
 }
@@ -56,7 +59,7 @@ func TestASysctlOfTheHostIsRefused(t *testing.T) {
 func TestANameThatIsMoreThanANameIsRefused(t *testing.T) {
 	for _, name := range []string{
 		"kernel.shm_rmid_forced=1+kernel.core_pattern", "kernel.shm+kernel.core_pattern", "net.a b", "net.\n",
-		"kernel.shm/../core_pattern", "net..ipv4", "net./etc", "/net.ipv4.ip_forward", "net.", "net", "", "..", "net.ä.x", "net.\x00.x",
+		"kernel.shm/../core_pattern", "net..ipv4", "net./etc", "/net.ipv4.ip_forward", "net/../../kernel/core_pattern", "net/./x", "net//x", "net.", "net", "", "..", "net.ä.x", "net.\x00.x",
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := planOf(t, func(s *specs.Spec) { s.Linux.Sysctl = map[string]string{name: "1"} })

@@ -123,6 +123,15 @@ func SetHome(p *specs.Process, roots []string) error {
 	return nil
 }
 
+// setHome is SetHome for the first process of a container. It changes a copy: exec
+// begins with the configuration as it is, and perhaps another user.
+func (c *Container) setHome() error {
+	spec, process := *c.Spec, *c.Spec.Process
+	process.Env = slices.Clone(process.Env)
+	spec.Process, c.Spec = &process, &spec
+	return SetHome(&process, []string{spec.Root.Path})
+}
+
 // ResolveUser finds the user that an image or a command line means: "name",
 // "uid", "name:group", "uid:gid". A number is taken as it is; a name must be
 // in the container's /etc/passwd or /etc/group: image-spec config.md, "User".

@@ -9,10 +9,12 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"skiff.example/final/netdevice"
+	"skiff.example/final/resctrl"
 	"skiff.example/stage01-chroot/hint"
 )
 
-// What a configuration must have, and what skiff does not do.
+// What a configuration must have, and what cannot be.
 
 // validate refuses what cannot be, before anything is made on the host.
 func validate(s *specs.Spec) error {
@@ -23,18 +25,24 @@ func validate(s *specs.Spec) error {
 		return errors.New("root.path is missing")
 	case s.Linux == nil:
 		return errors.New("linux is missing: only Linux containers are supported")
-	case !hasNamespace(s, specs.MountNamespace):
-		return errors.New("linux.namespaces has no mount namespace: without one the host's root would be replaced")
 	case (s.Hostname != "" || s.Domainname != "") && !hasNamespace(s, specs.UTSNamespace):
 		return errors.New("hostname or domainname is set, but linux.namespaces has no uts namespace: it would rename the host")
 	}
-	if err := validateProcess(s.Process); err != nil {
+	if s.Process != nil { // it is start that wants one
+		if err := validateProcess(s.Process); err != nil {
+			return err
+		}
+	}
+	if err := validateHooks(s.Hooks); err != nil {
 		return err
 	}
 	if err := validatePaths(s.Linux); err != nil {
 		return err
 	}
-	return unsupported(s)
+	if err := checkAttributes(WithProcess(s)); err != nil {
+		return err
+	}
+	return validateGroups(s)
 }
 
 // maxID is the greatest id of a user or group. Above it are numbers that mean
@@ -48,6 +56,29 @@ func validatePaths(l *specs.Linux) error {
 	for _, p := range append(slices.Clone(l.MaskedPaths), l.ReadonlyPaths...) {
 		if !path.IsAbs(p) {
 			return fmt.Errorf("linux.maskedPaths or readonlyPaths: %q is not an absolute path", p)
+		}
+	}
+	return nil
+}
+
+// validateGroups checks what the parent does for the container on the host: its
+// place in the resctrl file system, and the network devices that move.
+func validateGroups(s *specs.Spec) error {
+	l := s.Linux
+	if l.IntelRdt != nil {
+		if err := resctrl.Check(l.IntelRdt); err != nil {
+			return err
+		}
+	}
+	if len(l.NetDevices) > 0 && !hasNamespace(s, specs.NetworkNamespace) {
+		return errors.New("linux.netDevices: linux.namespaces has no network namespace to move them to")
+	}
+	for name, d := range l.NetDevices {
+		if d.Name == "" {
+			d.Name = name
+		}
+		if err := errors.Join(netdevice.CheckName(name), netdevice.CheckName(d.Name)); err != nil {
+			return fmt.Errorf("linux.netDevices: %w", err)
 		}
 	}
 	return nil
@@ -80,39 +111,4 @@ func validateProcess(p *specs.Process) error {
 // is not its parent's.
 func hasNamespace(s *specs.Spec, t specs.LinuxNamespaceType) bool {
 	return slices.ContainsFunc(s.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == t })
-}
-
-// unsupported names the first thing that the configuration asks for and that
-// skiff does not do. To leave it out silently would be worse: a container
-// without its seccomp filter looks just like one with it.
-func unsupported(s *specs.Spec) error {
-	l, p := s.Linux, s.Process
-	for _, field := range []struct {
-		name string
-		used bool
-	}{
-		{"hooks", s.Hooks != nil && hooks(s.Hooks) > 0},
-		{"linux.seccomp", l.Seccomp != nil},
-		{"linux.intelRdt", l.IntelRdt != nil},
-		{"linux.mountLabel", l.MountLabel != ""},
-		{"linux.personality", l.Personality != nil},
-		{"linux.netDevices", len(l.NetDevices) > 0},
-		{"linux.memoryPolicy", l.MemoryPolicy != nil},
-		{"process.apparmorProfile", p.ApparmorProfile != ""},
-		{"process.selinuxLabel", p.SelinuxLabel != ""},
-		{"process.scheduler", p.Scheduler != nil},
-		{"process.ioPriority", p.IOPriority != nil},
-		{"process.execCPUAffinity", p.ExecCPUAffinity != nil},
-	} {
-		if field.used {
-			return hint.Add(fmt.Errorf("%s: not supported", field.name), "remove it from config.json if the container can do without")
-		}
-	}
-	return nil
-}
-
-// hooks counts the hooks of all kinds.
-func hooks(h *specs.Hooks) int {
-	//lint:ignore SA1019 prestart is deprecated, and still to be noticed
-	return len(h.Prestart) + len(h.CreateRuntime) + len(h.CreateContainer) + len(h.StartContainer) + len(h.Poststart) + len(h.Poststop)
 }

@@ -4,10 +4,13 @@
 package security
 
 import (
+	"fmt"
 	"math/bits"
+	"slices"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"skiff.example/stage01-chroot/plan"
 )
@@ -20,21 +23,31 @@ type capabilitySets struct {
 	bounding, effective, permitted, inheritable, ambient uint64
 }
 
-// parseCapabilities reads the names. One that this program does not know, or
-// that the kernel does not have, is a warning and no error, as runtime-spec
-// config.md says: the container then has less than it asked for, never more.
-func parseCapabilities(c *specs.LinuxCapabilities, last int) (sets capabilitySets, warnings []string) {
+// parseCapabilities reads the names. One that this program does not know, that
+// the kernel does not have, or that is withheld, is a warning and no error, as
+// runtime-spec config.md says: the container then has less than it asked for,
+// never more.
+func parseCapabilities(c *specs.LinuxCapabilities, last int, withheld uint64) (sets capabilitySets, warnings []string) {
 	if c == nil {
 		return sets, nil
+	}
+	warn := func(name, why string) {
+		text := "capability " + name + " is not " + why + "; the container does not have it"
+		if !slices.Contains(warnings, text) { // most stand in several sets
+			warnings = append(warnings, text)
+		}
 	}
 	parse := func(names []string) (set uint64) {
 		for _, name := range names {
 			n, ok := capabilityNumber(name)
-			if !ok || n > last {
-				warnings = append(warnings, "capability "+name+" is not known to this kernel or to skiff; the container does not have it")
-				continue
+			switch {
+			case !ok || n > last:
+				warn(name, "known to this kernel or to skiff")
+			case withheld&(1<<n) != 0:
+				warn(name, "one that skiff has itself")
+			default:
+				set |= 1 << n
 			}
-			set |= 1 << n
 		}
 		return set
 	}
@@ -45,6 +58,17 @@ func parseCapabilities(c *specs.LinuxCapabilities, last int) (sets capabilitySet
 	// CVE-2022-29162.
 	sets.ambient = parse(c.Ambient) & sets.permitted & sets.inheritable
 	return sets, warnings
+}
+
+// Withheld are the capabilities that this process does not have. Its children
+// have them only in a user namespace of their own.
+func Withheld() (uint64, error) {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var own [2]unix.CapUserData
+	if err := unix.Capget(&header, &own[0]); err != nil {
+		return 0, fmt.Errorf("look at the capabilities of this process: %w", err)
+	}
+	return ^(uint64(own[0].Permitted) | uint64(own[1].Permitted)<<32), nil
 }
 
 // capabilityNumber is the number of a capability, CAP_CHOWN for example.

@@ -6,6 +6,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"skiff.example/stage01-chroot/hint"
 	"skiff.example/stage01-chroot/plan"
 )
 
@@ -30,8 +31,7 @@ func rlimits(p *plan.Plan, limits []specs.POSIXRlimit) error {
 		step := plan.Prlimit(resource, unix.Rlimit{Cur: l.Soft, Max: l.Hard})
 		var now unix.Rlimit
 		if err := unix.Getrlimit(resource, &now); err == nil && now.Max < l.Hard {
-			step = step.Hint(unix.EPERM, fmt.Sprintf("cannot raise %s to %d: the hard limit is %d, and raising it needs CAP_SYS_RESOURCE",
-				l.Type, l.Hard, now.Max))
+			step = step.Hint(unix.EPERM, cannotRaise(l, now))
 		}
 		p.Add(step)
 	}
@@ -40,6 +40,50 @@ func rlimits(p *plan.Plan, limits []specs.POSIXRlimit) error {
 	}
 	return nil
 }
+
+// cannotRaise says what is wrong when a limit is to be raised above the hard one.
+func cannotRaise(l specs.POSIXRlimit, now unix.Rlimit) string {
+	return fmt.Sprintf("cannot raise %s to %d: the hard limit is %d, and raising it needs CAP_SYS_RESOURCE", l.Type, l.Hard, now.Max)
+}
+
+// RaiseLimits raises the hard limits of a process that cannot do so itself, because it
+// is in another user namespace than the first one: CAP_SYS_RESOURCE there does not
+// count (setrlimit(2)). Lower limits and all soft ones are for its plan, which sets them
+// late: an early one could make the steps in between fail.
+func RaiseLimits(pid int, limits []specs.POSIXRlimit) error {
+	for _, l := range limits {
+		var now unix.Rlimit
+		resource, _ := plan.RlimitNumber(l.Type) // the plan has refused what is none
+		if err := unix.Prlimit(pid, resource, nil, &now); err != nil {
+			return fmt.Errorf("look at %s: %w", l.Type, err)
+		}
+		if l.Hard <= now.Max {
+			continue
+		}
+		if err := unix.Prlimit(pid, resource, &unix.Rlimit{Cur: now.Cur, Max: l.Hard}, nil); err != nil {
+			return hint.Add(fmt.Errorf("set the hard limit of %s to %d: %w", l.Type, l.Hard, err), cannotRaise(l, now))
+		}
+	}
+	return nil
+}
+
+// RaiseFirst adds the steps of a process that does so itself, as long as it is in our
+// user namespace, before it joins another one.
+func RaiseFirst(p *plan.Plan, limits []specs.POSIXRlimit) {
+	for _, l := range limits {
+		var now unix.Rlimit
+		resource, ok := plan.RlimitNumber(l.Type)
+		if !ok || unix.Getrlimit(resource, &now) != nil || l.Hard <= now.Max {
+			continue
+		}
+		p.Section(chapter, "limits that the user namespace does not let raise")
+		p.Add(plan.Prlimit(resource, unix.Rlimit{Cur: now.Cur, Max: l.Hard}).Hint(unix.EPERM, cannotRaise(l, now)))
+	}
+}
+
+// RestoreLimits adds the step that gives a program of the host the limits that
+// this process was started with.
+func RestoreLimits(p *plan.Plan) error { return rlimits(p, nil) }
 
 // fileLimit is the limit on open files that this process was started with,
 // and whether Go has raised it since. Every Go program raises the soft limit

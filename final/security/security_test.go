@@ -15,7 +15,7 @@ import (
 func steps(t *testing.T, process specs.Process) (text string, warnings []string) {
 	t.Helper()
 	p := &plan.Plan{}
-	warnings, err := security.Steps(p, &process, false)
+	warnings, err := (&security.Rights{Process: &process}).Steps(p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +125,7 @@ func TestResourceLimitsThatCannotBeAreRefused(t *testing.T) {
 		{`rlimit "RLIMIT_CORE" is set twice`, []specs.POSIXRlimit{{Type: "RLIMIT_CORE"}, {Type: "RLIMIT_CPU"}, {Type: "RLIMIT_CORE"}}},
 		{`rlimit "RLIMIT_CORE": the soft limit 2 is above the hard limit 1`, []specs.POSIXRlimit{{Type: "RLIMIT_CORE", Soft: 2, Hard: 1}}},
 	} {
-		_, err := security.Steps(&plan.Plan{}, &specs.Process{Rlimits: c.limits}, false)
+		_, err := (&security.Rights{Process: &specs.Process{Rlimits: c.limits}}).Steps(&plan.Plan{})
 		if err == nil || err.Error() != c.want {
 			t.Errorf("got  %v\nwant %s", err, c.want)
 		}

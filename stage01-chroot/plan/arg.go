@@ -34,8 +34,15 @@ type Namer func(name string) string
 // not move what is on the heap, so an address stays right for as long as
 // something refers to the chunk: the program's Memory does.
 type memory struct {
-	chunks [][]uint64
-	free   []uint64 // the rest of the last chunk
+	chunks    [][]uint64
+	free      []uint64  // the rest of the last chunk
+	registers []uintptr // the program's
+}
+
+// register returns the address of register i.
+func (m *memory) register(i int) uintptr {
+	// Safety: as for the chunks; the program keeps its registers alive.
+	return uintptr(unsafe.Pointer(&m.registers[i]))
 }
 
 // chunkWords is the size of a chunk, in words of 8 bytes.

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -150,6 +151,29 @@ func CloseOnExec(first int) Step {
 	return call("close_range", unix.SYS_CLOSE_RANGE, []Arg{
 		intArg(first), intArg(last), symbolArg{"CLOSE_RANGE_CLOEXEC", unix.CLOSE_RANGE_CLOEXEC},
 	}, "close descriptors from %d on at execve", first)
+}
+
+// CloseOthers gives the steps that close the descriptors from first on but those in
+// keep: close_range(2), once for each gap.
+func CloseOthers(first int, keep ...int) (steps []Step) {
+	const last = 1<<32 - 1
+	slices.Sort(keep)
+	for _, k := range append(keep, last+1) {
+		if first < k {
+			steps = append(steps, call("close_range", unix.SYS_CLOSE_RANGE, []Arg{intArg(first), intArg(k - 1), intArg(0)},
+				"close descriptors %d to %d", first, k-1))
+		}
+		first = max(first, k+1)
+	}
+	return steps
+}
+
+// HoldAlive moves the descriptor by whose closing the parent of a child knows that its
+// plan is over to a number that is known before: reserved, which is open in the parent.
+// It is closed on execve(2), or with the process.
+func HoldAlive(p *Plan, reserved Descriptor) Step {
+	return call("dup3", unix.SYS_DUP3, []Arg{p.Register(alive), reserved, symbolArg{"O_CLOEXEC", unix.O_CLOEXEC}},
+		"hold what tells the parent that this goes on")
 }
 
 // Dup3 makes descriptor to refer to the file of from, and stay open across

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"skiff.example/stage01-chroot/plan/machine"
@@ -16,7 +17,6 @@ func (p *Plan) Compile() (*machine.Program, error) {
 	if len(p.steps) == 0 || len(p.steps) > machine.MaxOps {
 		return nil, fmt.Errorf("plan: %d steps, want 1 to %d", len(p.steps), machine.MaxOps)
 	}
-	m := &memory{}
 	program := &machine.Program{
 		Ops: make([]machine.Op, len(p.steps)),
 		// One more than needed, so that there is a first one to point to.
@@ -25,6 +25,7 @@ func (p *Plan) Compile() (*machine.Program, error) {
 	for i := range program.Registers {
 		program.Registers[i] = ^uintptr(0) // a failure, until a step stores its result
 	}
+	m := &memory{registers: program.Registers}
 	for i, s := range p.steps {
 		op, err := s.compile(m)
 		if err != nil {
@@ -34,6 +35,17 @@ func (p *Plan) Compile() (*machine.Program, error) {
 	}
 	program.Memory = m.chunks
 	return program, nil
+}
+
+// alive is the register of HoldAlive.
+const alive = "alive"
+
+// Alive tells the program of the plan which descriptor the child holds for as long as
+// its plan goes on, by which the parent knows: see HoldAlive.
+func (p *Plan) Alive(program *machine.Program, fd int) {
+	if i := slices.IndexFunc(p.registers, func(r Register) bool { return r.Name == alive }); i >= 0 {
+		program.Registers[i] = uintptr(fd)
+	}
 }
 
 // compile makes one op.

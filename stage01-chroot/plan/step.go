@@ -43,6 +43,16 @@ func call(name string, number uintptr, args []Arg, doing string, a ...any) Step 
 // Call is the name of the system call.
 func (s Step) Call() string { return s.call }
 
+// Descriptors are the descriptors that the call takes, other than registers.
+func (s Step) Descriptors() (numbers []int) {
+	for _, a := range s.args {
+		if d, ok := a.(Descriptor); ok && d.Number >= 0 {
+			numbers = append(numbers, d.Number)
+		}
+	}
+	return numbers
+}
+
 // What says what the step does, as errors say it.
 func (s Step) What() string { return s.doing() }
 

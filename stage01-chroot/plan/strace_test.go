@@ -66,6 +66,9 @@ func everyCall() *plan.Plan {
 		plan.Setsid(), plan.Setpgid(), plan.Foreground(closed, 1),
 	)
 	p.Add(plan.LoopbackUp(p)...)
+	p.Add(plan.CloseOthers(901, 905, 903)...)
+	p.Add(plan.HoldAlive(p, closed))
+	attributes(p)
 	p.Add(
 		plan.Setgroups(), plan.Setgroups(1, 22, 333), plan.KeepCapabilities(), plan.NoNewPrivileges(), plan.NotDumpable(),
 		plan.ParentDeathSignal(unix.SIGKILL), plan.ClearAmbient(), plan.RaiseAmbient(unix.CAP_CHOWN),
@@ -74,6 +77,22 @@ func everyCall() *plan.Plan {
 		plan.Setresgid(0), plan.Setresuid(0), plan.Exit(0),
 	)
 	return p
+}
+
+// attributes adds the calls of calls_resources.go and calls_inherited.go.
+func attributes(p *plan.Plan) {
+	p.Add(
+		plan.SchedSetattr(unix.SchedAttr{Flags: 1, Nice: 5}), plan.SchedSetattr(unix.SchedAttr{Policy: 3, Flags: 1 << 3, Nice: -5}),
+		plan.SchedSetattr(unix.SchedAttr{Policy: 6, Flags: 6, Runtime: 1, Deadline: 2, Period: 3}),
+		plan.SchedSetattr(unix.SchedAttr{Policy: 1, Priority: 7, Flags: 0x70}), plan.SchedSetattr(unix.SchedAttr{Policy: 5, Flags: 0x20}),
+		plan.SchedSetaffinity([]uint64{3, 1}), plan.SchedSetaffinity([]uint64{1}),
+		plan.IoprioSet(2, 7), plan.IoprioSet(3, 0),
+		plan.SetMempolicy(0, 0, nil), plan.SetMempolicy(2, 1<<15, []uint64{1, 3}), plan.SetMempolicy(6, 0, []uint64{1}),
+		plan.SetMempolicy(3, 1<<13|1<<14, []uint64{1}), plan.SetMempolicy(5, 0, []uint64{1}),
+		plan.Personality(plan.PerLinux32), plan.Personality(plan.PerLinux),
+		plan.JoinSessionKeyring("_ses.test"), plan.KeyringPermissions(p.Register("keyring"), plan.KeyUserSearch),
+		plan.KeyringPermissions(p.Register("keyring"), plan.KeyOtherSearch),
+	)
 }
 
 // numbers is how a trace shows what a plan shows by name: here no register
@@ -127,6 +146,8 @@ func traceOf(t *testing.T) string {
 // knownGaps is where strace 6.1 says less than it could.
 var knownGaps = strings.NewReplacer(
 	" /* MS_??? */", "", // a propagation of 0, which means: leave it
+	"0x6 /* MPOL_??? */", "MPOL_WEIGHTED_INTERLEAVE", // Linux 6.9
+	"KEYCTL_SETPERM, KEY_SPEC_THREAD_KEYRING", "KEYCTL_SETPERM, -1", // a keyring that is not there
 	"MOUNT_ATTR_NOATIME|MOUNT_ATTR_STRICTATIME|0x40", "MOUNT_ATTR__ATIME",
 )
 

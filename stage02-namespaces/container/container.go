@@ -12,6 +12,7 @@ package container
 
 import (
 	"io"
+	"os"
 	"slices"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -55,6 +56,10 @@ type Container struct {
 	// Explain is where Run writes, in the end, how long each step took. Nil: nowhere.
 	Explain io.Writer
 
+	// Cgroup is an open directory of a cgroup v2 hierarchy in which the process is
+	// born (clone3(2), CLONE_INTO_CGROUP). Nil leaves it in its parent's. From
+	// chapter 3 on.
+	Cgroup *os.File
 	// Prepare is what the parent does while the process waits, right after its
 	// birth. Without it the process does not wait. From chapter 3 on.
 	Prepare Preparation

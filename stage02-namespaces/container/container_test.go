@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -94,6 +95,35 @@ func TestWhatCannotBePreparedDoesNotRun(t *testing.T) {
 	}
 	if _, err := os.Stat(file); !os.IsNotExist(err) {
 		t.Errorf("it ran: %v", err)
+	}
+}
+
+// CLONE_INTO_CGROUP, on a machine that has cgroup v2.
+func TestTheProcessIsBornInItsCgroup(t *testing.T) {
+	c, file := shell(t, "busybox grep ^0: /proc/self/cgroup")
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	v2 := regexp.MustCompile(`(?m)^\S+ \S+ \S+ / (\S+) .* - cgroup2 `).FindSubmatch(mounts)
+	if v2 == nil {
+		t.Skip("needs a cgroup v2 hierarchy")
+	}
+	group := string(v2[1]) + "/skiff-test-born"
+	if err := os.Mkdir(group, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.Remove(group); err != nil {
+			t.Error(err)
+		}
+	})
+	if c.Cgroup, err = os.Open(group); err != nil {
+		t.Fatal(err)
+	}
+	defer c.Cgroup.Close()
+	if got := said(t, c, file); got != "0::/skiff-test-born" {
+		t.Errorf("got %q", got)
 	}
 }
 

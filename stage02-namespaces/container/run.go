@@ -44,7 +44,7 @@ func (c *Container) Run(ctx context.Context) (status unix.WaitStatus, err error)
 	// The parent death signal is sent when this thread ends, not this process.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	process, err := launch.Start(p, launch.Options{Namespaces: c.Namespaces.Born(), Timed: c.Explain != nil})
+	process, err := launch.Start(p, launch.Options{Namespaces: c.Namespaces.Born(), Cgroup: c.Cgroup, Timed: c.Explain != nil})
 	if err != nil {
 		return 0, err
 	}

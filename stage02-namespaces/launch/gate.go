@@ -26,7 +26,7 @@ type Gate struct{ read, write *os.File }
 
 // NewGate makes a gate.
 func NewGate() (*Gate, error) {
-	r, w, err := pipe()
+	r, w, err := Pipe()
 	if err != nil {
 		return nil, err
 	}
@@ -60,10 +60,10 @@ func (g *Gate) Close() error {
 	return err
 }
 
-// pipe is os.Pipe without Go's poller: both ends block, which the child's
+// Pipe is os.Pipe without Go's poller: both ends block, which the child's
 // read(2) relies on, and which spares a process that lives for some
 // milliseconds an epoll(7) instance and the threads around it.
-func pipe() (r, w *os.File, err error) {
+func Pipe() (r, w *os.File, err error) {
 	var fds [2]int
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
 		return nil, nil, fmt.Errorf("make a pipe to the child: %w", err)

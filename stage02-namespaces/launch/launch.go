@@ -104,12 +104,13 @@ func (p *Process) start(program *machine.Program, o Options) error {
 func (p *Process) clone(program *machine.Program, o Options) error {
 	syscall.ForkLock.Lock()
 	defer syscall.ForkLock.Unlock()
-	alive, held, err := pipe()
+	alive, held, err := Pipe()
 	if err != nil {
 		return err
 	}
 	p.alive = alive
 	defer held.Close()
+	p.plan.Alive(program, int(held.Fd()))
 
 	var pidfd int32
 	args := argsFor(o)
@@ -149,12 +150,45 @@ func (p *Process) followSplit() error {
 // has come to, from 0, and the errno with which that failed, or 0.
 func ReadReport(report *os.File) (step int, errno unix.Errno, err error) {
 	var words [2]int64 // the first two fields of machine.Page
-	var raw [16]byte
-	if _, err := report.ReadAt(raw[:], 0); err != nil {
-		return 0, 0, fmt.Errorf("read report: %w", err)
+	if err := readWords(report, 0, words[:]); err != nil {
+		return 0, 0, err
+	}
+	return int(words[0]), unix.Errno(words[1]), nil
+}
+
+// readWords reads 64-bit words of a report.
+func readWords(report *os.File, offset int64, words []int64) error {
+	raw := make([]byte, 8*len(words))
+	if _, err := report.ReadAt(raw, offset); err != nil {
+		return fmt.Errorf("read report: %w", err)
 	}
 	for i := range words {
 		words[i] = int64(binary.NativeEndian.Uint64(raw[8*i:]))
 	}
-	return int(words[0]), unix.Errno(words[1]), nil
+	return nil
+}
+
+// ReadMarks reads from a report when its process was born, in CLOCK_MONOTONIC
+// nanoseconds, and the marks of its first n steps. Both are zero for what was done
+// before somebody asked for times.
+func ReadMarks(report *os.File, n int) (born int64, marks []machine.Mark, err error) {
+	words := make([]int64, 2*n)
+	if err := readWords(report, int64(machine.PageSize(0)), words); err != nil {
+		return 0, nil, err
+	}
+	for i := 0; i < len(words); i += 2 {
+		marks = append(marks, machine.Mark{Time: words[i], Result: words[i+1]})
+	}
+	var first [1]int64
+	err = readWords(report, machine.BornAt, first[:])
+	return first[0], marks, err
+}
+
+// MeasureFrom makes the process of a report, which must be opened for writing,
+// measure the steps that it does from now on.
+func MeasureFrom(report *os.File) error {
+	if _, err := report.WriteAt(binary.NativeEndian.AppendUint64(nil, 1), machine.TimedAt); err != nil {
+		return fmt.Errorf("write report: %w", err)
+	}
+	return nil
 }

@@ -137,10 +137,12 @@ func (p *Process) Close() error {
 	return errors.Join(errs...)
 }
 
-// A Timing is how long one step took.
+// A Timing is how long one step took, and what its call returned: after a failure
+// the negative errno.
 type Timing struct {
-	Step plan.Step
-	Took time.Duration
+	Step   plan.Step
+	Took   time.Duration
+	Result int64
 }
 
 // Times returns the duration of each step that was done, in order, when
@@ -150,15 +152,15 @@ func (p *Process) Times() []Timing {
 	var times []Timing
 	var last int64
 	for i, s := range p.plan.Steps() {
-		at := *p.page.Time(i)
-		if at == 0 {
+		mark := p.page.Mark(i)
+		if mark.Time == 0 {
 			continue
 		}
 		if last == 0 {
 			last = p.page.Born
 		}
-		times = append(times, Timing{s, time.Duration(at - last)})
-		last = at
+		times = append(times, Timing{s, time.Duration(mark.Time - last), mark.Result})
+		last = mark.Time
 	}
 	return times
 }

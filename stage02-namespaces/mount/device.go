@@ -107,10 +107,7 @@ func (r *Root) device(d specs.LinuxDevice) error {
 	if err != nil {
 		return err
 	}
-	parent, name := r.plan.Register("parent"), path.Base(d.Path)
-	r.plan.Add(plan.Openat2(r.fd, inRoot(path.Dir(d.Path)), directory(r.resolveDevice(inRoot(path.Dir(d.Path))))).Into(parent).
-		Doing("open the folder of device %q", d.Path).
-		Hint(unix.ENOENT, "the folder of a device must exist in the root or be a mount"))
+	parent, name := r.folder(d), path.Base(d.Path)
 	if r.user != nil && kind != unix.S_IFIFO {
 		return r.borrow(d, kind, parent)
 	}
@@ -133,6 +130,23 @@ func (r *Root) device(d specs.LinuxDevice) error {
 		r.plan.Add(plan.Fchownat(parent, name, owner, group).Doing("change owner of device %q", d.Path))
 	}
 	return nil
+}
+
+// folder adds the steps that open the folder of a device, and make it where it is
+// one below /dev: many ask for /dev/net/tun or /dev/cpu/0/msr.
+func (r *Root) folder(d specs.LinuxDevice) (parent plan.Register) {
+	parent = r.plan.Register("parent")
+	names := strings.Split(inRoot(path.Dir(d.Path)), "/")
+	for i, name := range names {
+		if i > 0 {
+			r.plan.Add(plan.Mkdirat(parent, name, 0o755).Accept(unix.EEXIST).Doing("make the folder of device %q", d.Path))
+		}
+		folder := path.Join(names[:i+1]...)
+		r.plan.Add(plan.Openat2(r.fd, folder, directory(r.resolveDevice(folder))).Into(parent).
+			Doing("open the folder of device %q", d.Path).
+			Hint(unix.ENOENT, "the folder of a device must exist in the root or be a mount"))
+	}
+	return parent
 }
 
 // checkExisting refuses a device whose place is taken by something else, such

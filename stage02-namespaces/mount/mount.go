@@ -168,6 +168,11 @@ func (r *Root) bind(m specs.Mount, o Options, resolved string) error {
 		return hint.Add(fmt.Errorf("bind mount %q on %q: option %q: %w", m.Source, m.Destination, word, unix.EINVAL),
 			"an unknown word is meant for a file system, and a bind mount makes no new one")
 	}
+	for _, word := range o.Data {
+		if isSetting(word) {
+			r.warnings = append(r.warnings, fmt.Sprintf("bind mount %q on %q: option %q does nothing: a bind mount makes no new file system", m.Source, m.Destination, word))
+		}
+	}
 	if o.TmpCopyUp {
 		return fmt.Errorf("bind mount %q on %q: option \"tmpcopyup\" is for tmpfs only", m.Source, m.Destination)
 	}

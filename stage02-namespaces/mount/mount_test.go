@@ -114,9 +114,13 @@ func TestDevicesAreMade(t *testing.T) {
 			return err
 		}
 		owner := uint32(7)
-		return r.Devices(append(mount.DefaultDevices(), specs.LinuxDevice{Path: "/dev/fifo", Type: "p", UID: &owner}))
+		return r.Devices(append(mount.DefaultDevices(), specs.LinuxDevice{Path: "/dev/fifo", Type: "p", UID: &owner},
+			specs.LinuxDevice{Path: "/dev/in/folders/zero", Type: "c", Major: 1, Minor: 5}, specs.LinuxDevice{Path: "/dev/in/null", Type: "c", Major: 1, Minor: 3}))
 	})
-	for name, want := range map[string]uint64{"null": unix.Mkdev(1, 3), "urandom": unix.Mkdev(1, 9), "tty": unix.Mkdev(5, 0)} {
+	for name, want := range map[string]uint64{
+		"null": unix.Mkdev(1, 3), "urandom": unix.Mkdev(1, 9), "tty": unix.Mkdev(5, 0),
+		"in/folders/zero": unix.Mkdev(1, 5), "in/null": unix.Mkdev(1, 3),
+	} {
 		var s unix.Stat_t
 		if err := unix.Stat(inside(c, "/dev/"+name), &s); err != nil {
 			t.Fatal(err)

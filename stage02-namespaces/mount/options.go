@@ -2,6 +2,7 @@ package mount
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -161,10 +162,12 @@ func (o *Options) word(w string) {
 }
 
 // notForBind is the first word that a bind mount cannot do: it shows a file
-// system that is there already, and that others may use.
+// system that is there already, and that others may use. A setting such as
+// "mode=755" is only left out (ignored): mount(2) ignores the data of a bind
+// mount, and engines give the same options to mounts of every kind.
 func (o Options) notForBind() (word string, found bool) {
 	for _, w := range o.Data {
-		if more, known := fileSystemFlags[w]; more || !known {
+		if more, known := fileSystemFlags[w]; (more || !known) && !isSetting(w) {
 			return w, true
 		}
 	}
@@ -174,6 +177,9 @@ func (o Options) notForBind() (word string, found bool) {
 	return "", false
 }
 
+// isSetting tells whether a word is a setting of a file system.
+func isSetting(word string) bool { return strings.Contains(word, "=") }
+
 // value is that of the last option "key=value" for the file system.
 func (o Options) value(key string) (value string, found bool) {
 	for _, w := range o.Data {
@@ -182,4 +188,24 @@ func (o Options) value(key string) (value string, found bool) {
 		}
 	}
 	return value, found
+}
+
+// Words are all words that ParseOptions knows, sorted: those that are not meant
+// for one kind of file system.
+func Words() []string {
+	var all []string
+	for w := range flagWords {
+		all = append(all, w)
+	}
+	for w := range fileSystemFlags {
+		all = append(all, w)
+	}
+	for w := range attributeWords {
+		all = append(all, w, "r"+w)
+	}
+	for w := range propagationWords {
+		all = append(all, w, "r"+w)
+	}
+	slices.Sort(all)
+	return slices.DeleteFunc(all, func(w string) bool { return w == "" })
 }

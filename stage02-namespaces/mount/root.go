@@ -34,6 +34,7 @@ type Root struct {
 	propagation Propagation // of the root in the end
 	later       []later     // what becomes read-only in the end
 	copies      int         // how many entries tmpcopyup has copied
+	warnings    []string
 
 	files []*os.File                 // for the child, until Close
 	users map[string]plan.Descriptor // user namespaces among them, by their maps
@@ -59,6 +60,9 @@ func NewRoot(p *plan.Plan, path string) *Root {
 	)
 	return r
 }
+
+// Warnings say which options of the mounts so far have no effect.
+func (r *Root) Warnings() []string { return r.warnings }
 
 // FD is the register that holds the root directory.
 func (r *Root) FD() plan.Register { return r.fd }

@@ -1,6 +1,7 @@
 package mount_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -196,7 +197,7 @@ var digits = strings.NewReplacer("0", "", "1", "", "2", "", "3", "", "4", "", "5
 
 func TestABindMountIsNoPlaceForWordsOfAFileSystem(t *testing.T) {
 	source := t.TempDir()
-	for _, word := range []string{"sync", "lazytime", "iversion", "size=64k", "rubbish"} {
+	for _, word := range []string{"sync", "lazytime", "iversion", "rubbish"} {
 		err := mount.NewRoot(&plan.Plan{}, "/").Mount(bind(source, "/mnt", word))
 		wantError(t, err, `on "/mnt": option "`+word+`": invalid argument`, "a bind mount makes no new one")
 	}
@@ -204,6 +205,28 @@ func TestABindMountIsNoPlaceForWordsOfAFileSystem(t *testing.T) {
 		if err := mount.NewRoot(&plan.Plan{}, "/").Mount(bind(source, "/mnt", word)); err != nil {
 			t.Errorf("%s: %v", word, err)
 		}
+	}
+}
+
+// mount(2): the data of a bind mount is ignored. The options of one list may be
+// meant for mounts of several kinds.
+func TestASettingOfAFileSystemDoesNothingToABindMount(t *testing.T) {
+	testkit.HostUnchanged(t)
+	source := t.TempDir()
+	privately(t, func() {
+		mountTmpfs(t, source, "private")
+		seen := mountinfo(t, container(t, t.TempDir(), mounts(bind(source, "/mnt", "mode=755", "nosuid", "size=1k"))).Pid)
+		if seen["/mnt"] != "rw,nosuid,relatime" {
+			t.Errorf("mounts: %v", seen)
+		}
+	})
+	root := mount.NewRoot(&plan.Plan{}, "/")
+	if err := root.Mount(bind(source, "/mnt", "mode=755")); err != nil {
+		t.Fatal(err)
+	}
+	want := fmt.Sprintf(`bind mount %q on "/mnt": option "mode=755" does nothing: a bind mount makes no new file system`, source)
+	if got := root.Warnings(); len(got) != 1 || got[0] != want {
+		t.Errorf("warnings %q, want %q", got, want)
 	}
 }
 

@@ -31,16 +31,12 @@ var faults = []fault{
 	{"a value of the wrong type", func(b *bundle) { b.replace(`"cwd": "/"`, `"cwd": 7`) }},
 	{"a version from the future", func(b *bundle) { b.edit(func(s *specs.Spec) { s.Version = "2.0.0" }) }},
 	{"no root", func(b *bundle) { b.edit(func(s *specs.Spec) { s.Root = nil }) }},
-	{"no process", func(b *bundle) { b.edit(func(s *specs.Spec) { s.Process = nil }) }},
 	{"no arguments", func(b *bundle) { b.edit(program()) }},
 	{"a relative working directory", func(b *bundle) { b.edit(func(s *specs.Spec) { s.Process.Cwd = "work" }) }},
-	{"no mount namespace", func(b *bundle) { b.edit(func(s *specs.Spec) { s.Linux.Namespaces = s.Linux.Namespaces[:4] }) }},
 	{"an unknown namespace", func(b *bundle) { b.edit(func(s *specs.Spec) { s.Linux.Namespaces[0].Type = "dream" }) }},
 	{"a namespace that is not there", func(b *bundle) { b.edit(func(s *specs.Spec) { s.Linux.Namespaces[1].Path = "/nowhere/net" }) }},
 	{"seccomp", func(b *bundle) { b.edit(func(s *specs.Spec) { s.Linux.Seccomp = &specs.LinuxSeccomp{} }) }},
-	{"hooks", func(b *bundle) {
-		b.edit(func(s *specs.Spec) { s.Hooks = &specs.Hooks{Poststop: []specs.Hook{{Path: "/bin/true"}}} })
-	}},
+	{"a hook that is nowhere", func(b *bundle) { b.edit(withHooks("poststop", specs.Hook{Path: "bin/true"})) }},
 	{"an unknown limit", func(b *bundle) { b.edit(func(s *specs.Spec) { s.Process.Rlimits[0].Type = "RLIMIT_LUCK" }) }},
 	{"a kernel parameter of the host", func(b *bundle) {
 		b.edit(func(s *specs.Spec) { s.Linux.Sysctl = map[string]string{"kernel.panic": "1"} })
@@ -70,8 +66,10 @@ var faults = []fault{
 	}},
 }
 
-// faultsOfTheProgram are those that only execve(2) can find.
+// faultsOfTheProgram are those that start finds: there is none, or only execve(2)
+// can tell.
 var faultsOfTheProgram = []fault{
+	{"no process", func(b *bundle) { b.edit(func(s *specs.Spec) { s.Process = nil }) }},
 	{"a folder", func(b *bundle) { b.edit(program("/bin")) }},
 	{"no program at all", func(b *bundle) {
 		b.must(os.WriteFile(b.path("text"), []byte("hello\n"), 0o755))

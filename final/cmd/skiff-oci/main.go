@@ -1,54 +1,129 @@
 // Command skiff-oci is a runtime in the sense of the OCI runtime
 // specification, with the command line of runc: it runs a bundle, a folder
 // with a config.json and a root file system.
+//
+// Go looks for the limit of its own cgroup when it starts, and would keep those files
+// of the host open, so that a container's process is born with them. The settings
+// below are against it: package runtime, GOMAXPROCS.
+//
+//go:debug containermaxprocs=0
+//go:debug updatemaxprocs=0
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"syscall"
+	"path/filepath"
+	"runtime"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/urfave/cli/v2"
 
 	"skiff.example/final/container"
 	"skiff.example/stage01-chroot/hint"
 )
 
-// exitFailure is the status for a failure of skiff-oci itself.
-const exitFailure = 1
+// version is that of skiff-oci.
+const version = "0.1.0"
+
+// The exit statuses of failures of skiff-oci itself, as runc has them: programs
+// that use exec tell its failures from those of what it runs.
+const (
+	exitFailure     = 1
+	exitExecFailure = 255
+)
 
 func main() {
-	app := &cli.App{
-		Name:  "skiff-oci",
-		Usage: "run containers as the OCI runtime specification says",
-		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "root", Value: "/run/skiff-oci", Usage: "folder for the state of containers"},
-			&cli.StringFlag{Name: "log", Usage: "file for warnings and errors, beside standard error"},
-			&cli.StringFlag{Name: "log-format", Value: "text", Usage: "text or json"},
-			&cli.BoolFlag{Name: "debug", Hidden: true},
-		},
-		Commands: []*cli.Command{
-			runCommand(), createCommand(), startCommand(), stateCommand(), killCommand(), deleteCommand(), listCommand(), specCommand(),
-		},
-		HideHelpCommand: true,
-		ExitErrHandler:  func(*cli.Context, error) {}, // main does it
-		Action:          unknownCommand,
-		OnUsageError:    usageError,
-	}
-	for _, command := range app.Commands {
-		command.OnUsageError = usageError
-	}
+	app := newApp()
 	err := app.Run(os.Args)
 	var status exitStatus
 	switch {
 	case errors.As(err, &status):
 		os.Exit(int(status))
+	case errors.As(err, new(execFailure)):
+		os.Exit(exitExecFailure)
 	case err != nil:
-		hint.Print(os.Stderr, "skiff-oci", err)
 		os.Exit(exitFailure)
 	}
+}
+
+// newApp is the command line. An error is told before it gets to main: where the
+// log is, only the command line knows.
+func newApp() *cli.App {
+	app := &cli.App{
+		Name:    "skiff-oci",
+		Usage:   "run containers as the OCI runtime specification says",
+		Version: fmt.Sprintf("%s\nspec: %s\ngo: %s", version, specs.Version, runtime.Version()),
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "debug", Usage: "also log what is done"},
+			&cli.StringFlag{Name: "log", Usage: "file for warnings and errors, beside standard error"},
+			&cli.StringFlag{Name: "log-format", Value: "text", Usage: "text or json"},
+			&cli.StringFlag{Name: "root", Value: stateFolder(), Usage: "folder for the state of containers"},
+			&cli.BoolFlag{Name: "systemd-cgroup", Usage: "let systemd make the cgroups (not supported)"},
+			&cli.StringFlag{Name: "rootless", Value: "auto", Usage: "true, false or auto: whether the caller is an ordinary user"},
+		},
+		Commands: []*cli.Command{
+			createCommand(), deleteCommand(), eventsCommand(), execCommand(), featuresCommand(), killCommand(), listCommand(),
+			pauseCommand(), psCommand(), resumeCommand(), runCommand(), specCommand(), startCommand(), stateCommand(), updateCommand(),
+		},
+		HideHelpCommand: true,
+		Before:          before,
+		ExitErrHandler:  report,
+		Action:          unknownCommand,
+		OnUsageError:    usageError,
+	}
+	for _, command := range app.Commands {
+		command.OnUsageError, command.HideHelpCommand = usageError, true // a container may be called "help"
+	}
+	return app
+}
+
+// stateFolder is where the state of containers is if --root does not say: an
+// ordinary user has no other place in /run than his own (XDG Base Directory
+// Specification; file-hierarchy(7)), and runc's users know it there.
+func stateFolder() string {
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" && container.OrdinaryUser() {
+		return filepath.Join(dir, "skiff-oci")
+	}
+	return "/run/skiff-oci"
+}
+
+// before checks the flags that all commands have.
+func before(c *cli.Context) error {
+	if format := c.String("log-format"); format != "text" && format != "json" {
+		return fmt.Errorf("--log-format %q: want text or json", format)
+	}
+	if mode := c.String("rootless"); mode != "auto" && mode != "true" && mode != "false" {
+		return fmt.Errorf("--rootless %q: want true, false or auto", mode)
+	}
+	if c.Bool("systemd-cgroup") {
+		err := errors.New("--systemd-cgroup: skiff-oci makes the cgroups itself")
+		if _, failed := os.Stat("/run/systemd/system"); failed != nil {
+			err = errors.New("--systemd-cgroup: this machine is not run by systemd")
+		}
+		return hint.Add(err, "leave the flag out, and tell the engine to use the cgroupfs driver: podman --cgroup-manager=cgroupfs, "+
+			"dockerd --exec-opt native.cgroupdriver=cgroupfs, containerd SystemdCgroup = false")
+	}
+	logOf(c).debug("skiff-oci %q", os.Args[1:])
+	return nil
+}
+
+// report tells an error, on standard error and in the log.
+func report(c *cli.Context, err error) {
+	if err == nil || errors.As(err, new(exitStatus)) {
+		return
+	}
+	hint.Print(os.Stderr, "skiff-oci", err)
+	logOf(c).write("error", withHint(err))
+}
+
+// withHint is an error in one line.
+func withHint(err error) string {
+	if h := hint.Of(err); h != "" {
+		return fmt.Sprintf("%v (hint: %s)", err, h)
+	}
+	return err.Error()
 }
 
 // usageError makes a wrong flag an error like others: one line and a hint.
@@ -69,6 +144,14 @@ type exitStatus int
 
 func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
 
+// exitStatusOrNil makes an error of a status other than 0.
+func exitStatusOrNil(status int) error {
+	if status == 0 {
+		return nil
+	}
+	return exitStatus(status)
+}
+
 // runtimeOf is the runtime with the state folder that --root names.
 func runtimeOf(c *cli.Context) *container.Runtime { return &container.Runtime{Root: c.String("root")} }
 
@@ -81,93 +164,13 @@ func idOf(c *cli.Context) (string, error) {
 	return c.Args().First(), nil
 }
 
-func startCommand() *cli.Command {
-	return &cli.Command{
-		Name: "start", Usage: "run the program of a created container", ArgsUsage: "ID",
-		Action: func(c *cli.Context) error {
-			id, err := idOf(c)
-			if err != nil {
-				return err
-			}
-			return runtimeOf(c).Start(id)
-		},
-	}
-}
-
-func stateCommand() *cli.Command {
-	return &cli.Command{
-		Name: "state", Usage: "print the state of a container", ArgsUsage: "ID",
-		Action: func(c *cli.Context) error {
-			id, err := idOf(c)
-			if err != nil {
-				return err
-			}
-			state, err := runtimeOf(c).State(id)
-			if err != nil {
-				return err
-			}
-			encoder := json.NewEncoder(os.Stdout)
-			encoder.SetIndent("", "  ")
-			return encoder.Encode(state.State)
-		},
-	}
-}
-
-func killCommand() *cli.Command {
-	return &cli.Command{
-		Name: "kill", Usage: "send a signal to a container's first process", ArgsUsage: "ID [SIGNAL]",
-		Action: func(c *cli.Context) error {
-			if c.NArg() < 1 || c.NArg() > 2 {
-				return errors.New("kill: want the id of a container, and perhaps a signal")
-			}
-			signal, err := parseSignal(c.Args().Get(1))
-			if err != nil {
-				return err
-			}
-			return runtimeOf(c).Kill(c.Args().First(), signal)
-		},
-	}
-}
-
-func deleteCommand() *cli.Command {
-	return &cli.Command{
-		Name: "delete", Usage: "remove what a container left", ArgsUsage: "ID",
-		Flags: []cli.Flag{&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "end it first, if it runs"}},
-		Action: func(c *cli.Context) error {
-			id, err := idOf(c)
-			if err != nil {
-				return err
-			}
-			return runtimeOf(c).Delete(id, c.Bool("force"))
-		},
-	}
-}
-
-func listCommand() *cli.Command {
-	return &cli.Command{
-		Name: "list", Usage: "list containers",
-		Action: func(c *cli.Context) error {
-			states, err := runtimeOf(c).List()
-			if err != nil {
-				return err
-			}
-			fmt.Printf("%-20s %-8s %-8s %s\n", "ID", "PID", "STATUS", "BUNDLE")
-			for _, s := range states {
-				fmt.Printf("%-20s %-8d %-8s %s\n", s.ID, s.Pid, s.Status, s.Bundle)
-			}
-			return nil
-		},
-	}
-}
-
-// parseSignal reads a signal as a number or a name, with or without SIG; none
-// is SIGTERM.
-func parseSignal(text string) (syscall.Signal, error) {
-	if text == "" {
-		return syscall.SIGTERM, nil
-	}
-	if s, ok := signalByName(text); ok {
-		return s, nil
-	}
-	return 0, fmt.Errorf("kill: unknown signal %q", text)
+// onContainer is a command whose only argument is a container.
+func onContainer(name, usage string, do func(*cli.Context, string) error, flags ...cli.Flag) *cli.Command {
+	return &cli.Command{Name: name, Usage: usage, ArgsUsage: "ID", Flags: flags, Action: func(c *cli.Context) error {
+		id, err := idOf(c)
+		if err != nil {
+			return err
+		}
+		return do(c, id)
+	}}
 }

@@ -164,7 +164,6 @@ func TestTheHostsOwnNamespacesAreNotChanged(t *testing.T) {
 		}
 	}
 	for want, edits := range map[string][]func(*specs.Spec){
-		"the mount namespace is this process's own":            {own(specs.MountNamespace, "mnt")},
 		"hostname or domainname is set, but the uts namespace": {own(specs.UTSNamespace, "uts")},
 		"hostname or domainname is set, but linux.namespaces has no uts": {func(s *specs.Spec) {
 			s.Hostname, s.Domainname = "", "evil"

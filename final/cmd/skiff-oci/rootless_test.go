@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -54,5 +55,54 @@ func TestTheRootlessBundleRuns(t *testing.T) {
 	r := b.finish(b.asNobody("run", "--bundle", b.dir, b.id))
 	if r.status != 0 || r.out != "0\nbox\n1\nnull\n" {
 		t.Errorf("status %d, printed %q\n%s", r.status, r.out, r.err)
+	}
+}
+
+// Our own `spec --rootless` is as good as runc's: an ordinary user runs it.
+func TestOurRootlessSpecRuns(t *testing.T) {
+	testkit.HostUnchanged(t)
+	b := newBundle(t)
+	b.must(os.Remove(b.config()))
+	b.must(os.Chown(b.dir, nobody, nobody))
+	b.reachable()
+	b.must(os.Chown(b.path("."), nobody, nobody))
+	if r := b.finish(b.asNobody("spec", "--rootless", "--bundle", b.dir)); r.status != 0 {
+		t.Fatal(r.err)
+	}
+	b.edit(program("sh", "-c", "busybox id -u; busybox test -d /sys/class && echo sys; busybox ls -d /dev/pts/ptmx"))
+	r := b.finish(b.asNobody("run", "--bundle", b.dir, b.id))
+	if r.status != 0 || r.out != "0\nsys\n/dev/pts/ptmx\n" {
+		t.Errorf("status %d, printed %q\n%s", r.status, r.out, r.err)
+	}
+}
+
+// exec as an ordinary user, who owns the container's user namespace.
+func TestARootlessExec(t *testing.T) {
+	testkit.HostUnchangedAsInit(t)
+	b := newBundle(t)
+	b.must(os.Remove(b.config()))
+	b.must(os.Chown(b.dir, nobody, nobody))
+	b.reachable()
+	b.must(os.Chown(b.path("."), nobody, nobody))
+	spec := b.asNobody("spec", "--rootless", "--bundle", b.dir)
+	as := func(args ...string) result { // one state folder for all of them
+		b.Helper()
+		cmd := exec.Command(spec.Path, append(append([]string{}, spec.Args[1:3]...), args...)...)
+		cmd.SysProcAttr = spec.SysProcAttr
+		return b.finish(cmd)
+	}
+	if r := as("spec", "--rootless", "--bundle", b.dir); r.status != 0 {
+		t.Fatal(r.err)
+	}
+	b.edit(program("sleep", "1000"))
+	if r := as("run", "--detach", "--bundle", b.dir, b.id); r.status != 0 {
+		t.Fatal(r.err)
+	}
+	defer as("delete", "--force", b.id)
+	if r := as("exec", b.id, "sh", "-c", "busybox id -u; busybox cat /proc/self/uid_map; exit 5"); r.status != 5 || strings.Join(strings.Fields(r.out), " ") != "0 0 65534 1" {
+		t.Errorf("status %d, printed %q\n%s", r.status, r.out, r.err)
+	}
+	if r := as("pause", b.id); r.status != 1 || !strings.Contains(r.err, "has no cgroup of its own") {
+		t.Errorf("pause: status %d, %s", r.status, r.err)
 	}
 }

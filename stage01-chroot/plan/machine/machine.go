@@ -66,8 +66,8 @@ const maxAgain = 128
 const MessageSize = 256
 
 // A Page is where the loop reports: memory that the parent shares with the
-// child, so that nothing must be sent. Behind it in memory stands a time for
-// each op, see Time.
+// child, so that nothing must be sent. Behind it in memory stands a Mark for each
+// op, see Page.Mark.
 type Page struct {
 	// Step is the index of the op being done; -1 before the first one, and
 	// their number when all are done.
@@ -84,13 +84,24 @@ type Page struct {
 	Message [MessageSize]byte
 }
 
-// PageSize is the number of bytes of a Page for a program of n ops.
-func PageSize(n int) int {
-	return int(unsafe.Sizeof(Page{})) + n*int(unsafe.Sizeof(int64(0)))
+// Where these fields are in a page, in bytes, for who has it as a file.
+const (
+	TimedAt = int64(unsafe.Offsetof(Page{}.Timed))
+	BornAt  = int64(unsafe.Offsetof(Page{}.Born))
+)
+
+// A Mark is what Timed asks for about one op.
+type Mark struct {
+	Time   int64 // when it was done, in CLOCK_MONOTONIC nanoseconds; 0 if it was not
+	Result int64 // what the call returned; after a failure the negative errno
 }
 
-// Time is when op number i was done, in CLOCK_MONOTONIC nanoseconds; 0 if it
-// was not.
+// PageSize is the number of bytes of a Page for a program of n ops.
+func PageSize(n int) int {
+	return int(unsafe.Sizeof(Page{})) + n*int(unsafe.Sizeof(Mark{}))
+}
+
+// Mark is the mark of op number i.
 //
 // Safety: i is below the n with which the page was made. nosplit and the rest
 // as for Loop.
@@ -98,8 +109,8 @@ func PageSize(n int) int {
 //go:nosplit
 //go:norace
 //go:nocheckptr
-func (p *Page) Time(i int) *int64 {
-	return (*int64)(unsafe.Add(unsafe.Pointer(p), unsafe.Sizeof(Page{})+uintptr(i)*unsafe.Sizeof(int64(0))))
+func (p *Page) Mark(i int) *Mark {
+	return (*Mark)(unsafe.Add(unsafe.Pointer(p), unsafe.Sizeof(Page{})+uintptr(i)*unsafe.Sizeof(Mark{})))
 }
 
 // MapPage makes memory, of at least PageSize(n) bytes, a page. It must stay
@@ -170,7 +181,12 @@ func Loop(ops *Op, count int, registers *uintptr, page *Page) bool {
 			result, errno = issue(op, registers)
 		}
 		if page.Timed != 0 {
-			now(page.Time(i))
+			mark := page.Mark(i)
+			now(&mark.Time)
+			mark.Result = int64(result)
+			if errno != 0 {
+				mark.Result = -int64(errno)
+			}
 		}
 		if errno == 0 && result == 0 && op.Flow&NonZero != 0 {
 			errno = unix.ECANCELED

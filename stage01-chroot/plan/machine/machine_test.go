@@ -64,8 +64,8 @@ func TestTheTimeOfEachCallIsNoted(t *testing.T) {
 	skipped := op(unix.SYS_GETPID)
 	skipped.When = 0
 	page, _ := loop([]uintptr{^uintptr(0)}, op(unix.SYS_GETPID), skipped, op(unix.SYS_GETPID))
-	if page.Born == 0 || *page.Time(0) < page.Born || *page.Time(1) != 0 || *page.Time(2) < *page.Time(0) {
-		t.Errorf("born %d, times %d", page.Born, []int64{*page.Time(0), *page.Time(1), *page.Time(2)})
+	if page.Born == 0 || page.Mark(0).Time < page.Born || page.Mark(1).Time != 0 || page.Mark(2).Time < page.Mark(0).Time {
+		t.Errorf("born %d, marks %v", page.Born, []machine.Mark{*page.Mark(0), *page.Mark(1), *page.Mark(2)})
 	}
 }
 

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"github.com/urfave/cli/v2"
+
+	"skiff.example/final/container"
+	"skiff.example/final/oci"
+	"skiff.example/stage01-chroot/hint"
+)
+
+// exec: a further process in a container. What its flags do not say is as in the
+// container's own process.
+
+// An execFailure is why exec did not get as far as its program.
+type execFailure struct{ error }
+
+func (e execFailure) Unwrap() error { return e.error }
+
+func execCommand() *cli.Command {
+	return &cli.Command{
+		Name: "exec", Usage: "run a further program in a container", ArgsUsage: "ID PROGRAM [ARGUMENT…]",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "console-socket", Usage: "unix socket that gets the terminal's master"},
+			&cli.StringFlag{Name: "pidfd-socket", Usage: "unix socket that gets a descriptor of the process"},
+			&cli.StringFlag{Name: "pid-file", Usage: "file that gets the process's id"},
+			&cli.StringFlag{Name: "cwd", Usage: "the program's directory"},
+			&cli.StringSliceFlag{Name: "env", Aliases: []string{"e"}, Usage: "NAME=VALUE, as often as wanted"},
+			&cli.BoolFlag{Name: "tty", Aliases: []string{"t"}, Usage: "give the program a terminal"},
+			&cli.StringFlag{Name: "user", Aliases: []string{"u"}, Usage: "UID[:GID]"},
+			&cli.IntSliceFlag{Name: "additional-gids", Aliases: []string{"g"}, Usage: "further groups"},
+			&cli.StringFlag{Name: "process", Aliases: []string{"p"}, Usage: "file with the process, as in config.json"},
+			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "do not wait for its end"},
+			&cli.StringFlag{Name: "process-label", Usage: "SELinux label"},
+			&cli.StringFlag{Name: "apparmor", Usage: "AppArmor profile"},
+			&cli.BoolFlag{Name: "no-new-privs", Usage: "set no_new_privs"},
+			&cli.StringSliceFlag{Name: "cap", Aliases: []string{"c"}, Usage: "a capability more, as often as wanted"},
+			&cli.IntFlag{Name: "preserve-fds", Usage: "how many descriptors from 3 on the program inherits"},
+			&cli.StringSliceFlag{Name: "cgroup", Usage: "[CONTROLLER:]GROUP below the container's, which must exist"},
+			&cli.BoolFlag{Name: "ignore-paused", Usage: "in a paused container, wait until it is resumed"},
+			explainFlag(),
+		},
+		Action: func(c *cli.Context) error {
+			status, err := execute(c)
+			if err != nil {
+				return execFailure{fmt.Errorf("exec: %w", err)}
+			}
+			return exitStatusOrNil(status)
+		},
+	}
+}
+
+// execute runs the program.
+func execute(c *cli.Context) (status int, err error) {
+	args := c.Args().Slice()
+	switch {
+	case len(args) == 0:
+		return 0, hint.Add(errors.New("got no arguments, want the id of a container and a program"), "skiff-oci exec --help")
+	case len(args) == 1 && c.String("process") == "":
+		return 0, hint.Add(errors.New("no program is named"), "give it after the container's id, or a file with --process")
+	}
+	if n := c.Int("preserve-fds"); n < 0 {
+		return 0, fmt.Errorf("--preserve-fds %d: want 0 or more", n)
+	}
+	groups, err := groupsOf(c)
+	if err != nil {
+		return 0, err
+	}
+	config := container.ExecConfig{
+		Edit:   func(p *specs.Process) error { return editProcess(c, p, args[1:]) },
+		Detach: c.Bool("detach"), PidFile: c.String("pid-file"), PidfdSocket: c.String("pidfd-socket"), ConsoleSocket: c.String("console-socket"),
+		KeepDescriptors: c.Int("preserve-fds"), Groups: groups, IgnorePaused: c.Bool("ignore-paused"),
+		Warn: logOf(c), Timed: explains(c), Observe: observer(c),
+	}
+	return runtimeOf(c).Exec(args[0], config)
+}
+
+// groupsOf reads --cgroup.
+func groupsOf(c *cli.Context) (map[string]string, error) {
+	groups := map[string]string{}
+	for _, text := range c.StringSlice("cgroup") {
+		controllers, group, found := strings.Cut(text, ":")
+		if !found {
+			controllers, group = "", text
+		}
+		for controller := range strings.SplitSeq(controllers, ",") {
+			if _, twice := groups[controller]; twice || group == "" {
+				return nil, fmt.Errorf("--cgroup %q: want [CONTROLLER:]GROUP, and each controller once", text)
+			}
+			groups[controller] = group
+		}
+	}
+	return groups, nil
+}
+
+// editProcess makes the process to run from the container's own.
+func editProcess(c *cli.Context, p *specs.Process, args []string) error {
+	if file := c.String("process"); file != "" {
+		loaded, err := oci.LoadProcess(file)
+		if err != nil {
+			return err
+		}
+		*p = *loaded
+		return nil
+	}
+	p.Args, p.Terminal, p.ConsoleSize = args, c.Bool("tty"), nil
+	for flag, field := range map[string]*string{"cwd": &p.Cwd, "process-label": &p.SelinuxLabel, "apparmor": &p.ApparmorProfile} {
+		if c.IsSet(flag) {
+			*field = c.String(flag)
+		}
+	}
+	for _, e := range c.StringSlice("env") {
+		if !strings.Contains(e, "=") { // nothing comes from the caller's environment (CVE-2026-57231)
+			return fmt.Errorf("--env %q: want NAME=VALUE", e)
+		}
+		p.Env = append(p.Env[:len(p.Env):len(p.Env)], e)
+	}
+	if c.IsSet("no-new-privs") {
+		p.NoNewPrivileges = c.Bool("no-new-privs")
+	}
+	addCapabilities(p, c.StringSlice("cap"))
+	return editUser(c, &p.User)
+}
+
+// addCapabilities gives the process more of them than the container's has. They
+// are not inheritable: what the program runs has them only by its own rights
+// (CVE-2022-24769).
+func addCapabilities(p *specs.Process, names []string) {
+	if len(names) == 0 {
+		return
+	}
+	sets := specs.LinuxCapabilities{}
+	if p.Capabilities != nil {
+		sets = *p.Capabilities
+	}
+	for _, set := range []*[]string{&sets.Bounding, &sets.Effective, &sets.Permitted} {
+		*set = append((*set)[:len(*set):len(*set)], names...)
+	}
+	p.Capabilities = &sets
+}
+
+// editUser reads --user and --additional-gids. Both are numbers, and stay what
+// they are: a number that is no id is never looked up as a name.
+func editUser(c *cli.Context, u *specs.User) error {
+	if text := c.String("user"); c.IsSet("user") {
+		uid, gid, both := strings.Cut(text, ":")
+		err := parseID(uid, &u.UID)
+		if err == nil && both {
+			err = parseID(gid, &u.GID)
+		}
+		if err != nil {
+			return hint.Add(fmt.Errorf("--user %q: %w", text, err), "want UID or UID:GID: a name's numbers are in the container's /etc/passwd")
+		}
+	}
+	for _, gid := range c.IntSlice("additional-gids") {
+		var id uint32
+		if err := parseID(strconv.Itoa(gid), &id); err != nil {
+			return fmt.Errorf("--additional-gids: %w", err)
+		}
+		u.AdditionalGids = append(u.AdditionalGids[:len(u.AdditionalGids):len(u.AdditionalGids)], id)
+	}
+	return nil
+}
+
+// parseID reads the id of a user or group.
+func parseID(text string, id *uint32) error {
+	n, err := strconv.ParseUint(text, 10, 31)
+	if err != nil {
+		return fmt.Errorf("%q is not a number from 0 to 2147483647", text)
+	}
+	*id = uint32(n)
+	return nil
+}

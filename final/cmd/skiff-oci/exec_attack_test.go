@@ -1,0 +1,131 @@
+package main_test
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"skiff.example/stage01-chroot/testkit"
+)
+
+// Attacks on a process that enters a container in which the attacker already is.
+
+// CVE-2019-5736: a container's program is /proc/self/exe, so that exec runs our own
+// binary inside. While it runs, another process in there opens /proc/PID/exe; when
+// nobody runs it any more, that descriptor is opened for writing.
+func TestOurBinaryCannotBeOverwrittenThroughAnExec(t *testing.T) {
+	b := sleeping(t, func(s *specs.Spec) {
+		all := []string{"CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_KILL"}
+		s.Process.Capabilities = &specs.LinuxCapabilities{Bounding: all, Effective: all, Permitted: all}
+	})
+	defer b.end()
+	ours := b.command().Path
+	before := sha256.Sum256([]byte(b.read(ours)))
+	log := filepath.Join(t.TempDir(), "log")
+	out, err := os.Create(log)
+	b.must(err)
+	defer out.Close()
+	waits, letGo, err := os.Pipe()
+	b.must(err)
+	attacker := b.command("exec", "--detach", b.id, "sh", "-c", `
+		until [ "$held" ]; do for p in /proc/[0-9]*; do
+			exe=$(busybox readlink $p/exe) && case $exe in */busybox) ;; *) exec 9<$p/exe && held=$exe;; esac
+		done; done
+		echo holds $held
+		while :; do echo evil 2>&1 >/proc/self/fd/9 && echo OVERWRITTEN; sleep 0.01; done`)
+	attacker.Stdout, attacker.Stderr = out, out
+	b.must(attacker.Run())
+	victim := b.command("exec", b.id, "/proc/self/exe", "update", "--resources", "-", "box") // waits for its input
+	victim.Stdin = waits
+	b.must(victim.Start())
+	b.must(waits.Close())
+	b.eventually("the attacker holds our binary", func() bool { return strings.Contains(b.read(log), "holds ") })
+	b.must(letGo.Close())
+	_ = victim.Wait() // it fails: there is no container in the container
+	tried := strings.Count(b.read(log), "Read-only file system")
+	b.eventually("the attacker has tried", func() bool {
+		return strings.Count(b.read(log), "Read-only file system") > tried+10 || strings.Contains(b.read(log), "OVERWRITTEN")
+	})
+	if after := sha256.Sum256([]byte(b.read(ours))); after != before || strings.Contains(b.read(log), "OVERWRITTEN") {
+		t.Errorf("our binary was overwritten: %s", b.read(log))
+	}
+}
+
+// As an ordinary user nobody mounts; then it is a sealed copy that runs.
+func TestOurBinaryIsASealedCopyWhereNobodyMayMount(t *testing.T) {
+	testkit.HostUnchangedAsInit(t)
+	testkit.Need(t, "setpriv")
+	b := sleeping(t)
+	defer b.end()
+	// Without CAP_SYS_ADMIN exec fails, after it has started itself again.
+	trace := filepath.Join(t.TempDir(), "trace")
+	inside := b.command("exec", b.id, "true")
+	cmd := exec.Command("strace", append([]string{
+		"-f", "-o", trace, "-e", "trace=memfd_create,fcntl,execve", "setpriv", "--bounding-set", "-sys_admin", "--inh-caps", "-all",
+	}, inside.Args...)...)
+	_ = cmd.Run()
+	text := b.read(trace)
+	if !strings.Contains(text, "F_SEAL_WRITE") || strings.Count(text, "execve(\"/proc/self/fd/") != 1 {
+		t.Errorf("no sealed copy was started, or more than one:\n%s", text)
+	}
+}
+
+// CVE-2024-21626: a working directory that is a descriptor which the runtime has left
+// open on the host.
+func TestExecDoesNotStartInADirectoryOfTheHost(t *testing.T) {
+	b := sleeping(t)
+	defer b.end()
+	for n := 3; n <= 64; n++ {
+		for _, dir := range []string{"/proc/self/fd/%d", "/proc/self/fd/%d/../../.."} {
+			r := b.do("exec", "--cwd", fmt.Sprintf(dir, n), b.id, "busybox", "pwd")
+			if r.status != 255 || r.out != "" {
+				t.Errorf("in descriptor %d: status %d, %s", n, r.status, r.out)
+			}
+		}
+	}
+}
+
+// CVE-2016-9962: who is in the container looks at what the entering process has open
+// before its program runs.
+func TestAnEnteringProcessCannotBeLookedInto(t *testing.T) {
+	b := sleeping(t)
+	defer b.end()
+	log := filepath.Join(t.TempDir(), "log")
+	out, err := os.Create(log)
+	b.must(err)
+	defer out.Close()
+	spy := b.command("exec", "--detach", b.id, "sh", "-c", `echo begins
+		while :; do for p in /proc/[0-9]*; do
+			case $p in /proc/1|/proc/$$) ;; *) for f in $p/fd/*; do link=$(busybox readlink $f) && echo sees $link; done;; esac
+		done; done`)
+	spy.Stdout = out
+	b.must(spy.Run())
+	b.eventually("the spy is at work", func() bool { return strings.Contains(b.read(log), "begins") })
+	for range 30 {
+		b.must(b.command("exec", b.id, "true").Run()) // whose descriptors 0-2 are /dev/null
+	}
+	for line := range strings.Lines(b.read(log)) {
+		// The spy's own helpers have its log and a pipe open.
+		if line != "begins\n" && line != "sees /dev/null\n" && !strings.HasPrefix(line, "sees pipe:") && line != "sees "+log+"\n" {
+			t.Errorf("the spy %s", line)
+		}
+	}
+}
+
+// A process that is told to run a program of another name in place of the runtime's
+// environment gets nothing of it.
+func TestExecHasNothingOfTheCallersEnvironment(t *testing.T) {
+	b := sleeping(t)
+	defer b.end()
+	cmd := b.command("exec", b.id, "busybox", "env")
+	cmd.Env = append(os.Environ(), "SECRET=1", "LD_PRELOAD=/x", "LISTEN_FDS=3")
+	if r := b.finish(cmd); strings.Contains(r.out, "SECRET") || strings.Contains(r.out, "LD_PRELOAD") || strings.Contains(r.out, "LISTEN_FDS") {
+		t.Errorf("it has %s", r.out)
+	}
+}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"github.com/urfave/cli/v2"
+
+	"skiff.example/stage01-chroot/hint"
+)
+
+// update: other limits for a container that runs. What is not named stays.
+
+// maxResources is how long the text for --resources may be, in bytes.
+const maxResources = 1 << 20
+
+func updateCommand() *cli.Command {
+	return onContainer("update", "change the limits of a container", func(c *cli.Context, id string) error {
+		resources, err := resourcesOf(c)
+		if err != nil {
+			return fmt.Errorf("update: %w", err)
+		}
+		return runtimeOf(c).Update(id, resources)
+	},
+		&cli.StringFlag{Name: "resources", Aliases: []string{"r"}, Usage: "file with linux.resources as in config.json, or - for standard input; then the other flags are ignored"},
+		&cli.Uint64Flag{Name: "blkio-weight", Usage: "share of block I/O, 10 to 1000"},
+		&cli.Uint64Flag{Name: "cpu-period", Usage: "period in which the quota counts, in microseconds"},
+		&cli.Int64Flag{Name: "cpu-quota", Usage: "processor time in each period, in microseconds; -1 for no limit"},
+		&cli.Uint64Flag{Name: "cpu-burst", Usage: "what of the quota may be saved for later, in microseconds"},
+		&cli.Uint64Flag{Name: "cpu-share", Usage: "share of the processors among containers, 2 to 262144"},
+		&cli.Uint64Flag{Name: "cpu-rt-period", Usage: "period of real-time processes, in microseconds"},
+		&cli.Int64Flag{Name: "cpu-rt-runtime", Usage: "time of real-time processes in each period, in microseconds"},
+		&cli.StringFlag{Name: "cpuset-cpus", Usage: "processors: 0-3,7"},
+		&cli.StringFlag{Name: "cpuset-mems", Usage: "memory nodes: 0-3,7"},
+		&cli.Int64Flag{Name: "cpu-idle", Usage: "1: run only where nobody else wants to"},
+		&cli.Int64Flag{Name: "memory", Usage: "limit in bytes; -1 for none"},
+		&cli.Int64Flag{Name: "memory-reservation", Usage: "soft limit in bytes"},
+		&cli.Int64Flag{Name: "memory-swap", Usage: "limit of memory and swap together in bytes; -1 for none"},
+		&cli.Int64Flag{Name: "pids-limit", Usage: "how many processes and threads; -1 for no limit"},
+		&cli.StringFlag{Name: "l3-cache-schema", Usage: "Intel RDT (not supported)"},
+		&cli.StringFlag{Name: "mem-bw-schema", Usage: "Intel RDT (not supported)"},
+	)
+}
+
+// resourcesOf reads what is to change.
+func resourcesOf(c *cli.Context) (*specs.LinuxResources, error) {
+	if file := c.String("resources"); file != "" {
+		return readResources(file)
+	}
+	if c.IsSet("l3-cache-schema") || c.IsSet("mem-bw-schema") {
+		return nil, errors.New("--l3-cache-schema and --mem-bw-schema: not supported")
+	}
+	r := &specs.LinuxResources{CPU: &specs.LinuxCPU{
+		Shares: set(c, "cpu-share", c.Uint64), Quota: set(c, "cpu-quota", c.Int64), Burst: set(c, "cpu-burst", c.Uint64),
+		Period: set(c, "cpu-period", c.Uint64), RealtimeRuntime: set(c, "cpu-rt-runtime", c.Int64),
+		RealtimePeriod: set(c, "cpu-rt-period", c.Uint64), Idle: set(c, "cpu-idle", c.Int64),
+		Cpus: c.String("cpuset-cpus"), Mems: c.String("cpuset-mems"),
+	}, Memory: &specs.LinuxMemory{
+		Limit: set(c, "memory", c.Int64), Reservation: set(c, "memory-reservation", c.Int64), Swap: set(c, "memory-swap", c.Int64),
+	}}
+	if limit := set(c, "pids-limit", c.Int64); limit != nil {
+		r.Pids = &specs.LinuxPids{Limit: limit}
+	}
+	if c.IsSet("blkio-weight") {
+		weight := c.Uint64("blkio-weight")
+		if weight > 1000 {
+			return nil, fmt.Errorf("--blkio-weight %d: want 10 to 1000", weight)
+		}
+		short := uint16(weight)
+		r.BlockIO = &specs.LinuxBlockIO{Weight: &short}
+	}
+	return r, nil
+}
+
+// set is the value of a flag, or nil if the flag is not there.
+func set[T any](c *cli.Context, name string, value func(string) T) *T {
+	if !c.IsSet(name) {
+		return nil
+	}
+	v := value(name)
+	return &v
+}
+
+// readResources reads the text for --resources.
+func readResources(file string) (*specs.LinuxResources, error) {
+	in := os.Stdin
+	if file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return nil, fmt.Errorf("--resources: %w", err)
+		}
+		defer f.Close()
+		in = f
+	}
+	r := &specs.LinuxResources{}
+	if err := json.NewDecoder(io.LimitReader(in, maxResources)).Decode(r); err != nil {
+		return nil, hint.Add(fmt.Errorf("--resources %q: %w", file, err), "it is what stands in config.json as linux.resources")
+	}
+	return r, nil
+}
