@@ -89,6 +89,82 @@ func TestAMemoryHogIsKilledAndSaysWhy(t *testing.T) {
 	}
 }
 
+// What the kernel did is told, whoever it was done to, and whatever the status; and
+// nothing is claimed that its counters do not say.
+func TestWhatTheKernelDidIsTold(t *testing.T) {
+	testkit.HostUnchanged(t)
+	root := newRoot(t)
+	const hog = `sh -c 'text=x; while [ ${#text} -lt 33554432 ]; do text=$text$text; done' 2> /dev/null; `
+	const killed = "the kernel has killed 1 process of the container for lack of memory\nhint: the limit was 16M: see --memory\n"
+	for _, c := range []struct {
+		flag, value, script string
+		status              int
+		want                string
+	}{
+		{"memory", "16m", hog + "true", 0, "stage03: " + killed},
+		{"memory", "16m", hog + "exit 7", 7, "stage03: " + killed},
+		{"pids", "1", "(:) 2> /dev/null", 2, "stage03: the kernel has refused the container 1 fork\nhint: the limit was 1: see --pids\n"},
+		{"pids", "9", "exit 3", 3, ""},
+	} {
+		cmd := stage03(t, stateDir(t), "run", "--"+c.flag, c.value, root, "sh", "-c", c.script)
+		out, _ := cmd.CombinedOutput()
+		got := string(out)
+		if i := strings.Index(got, "stage03: "); i > 0 {
+			got = got[i:] // behind what the shell says
+		}
+		if got != c.want || cmd.ProcessState.ExitCode() != c.status {
+			t.Errorf("%s: status %d, said %q", c.script, cmd.ProcessState.ExitCode(), out)
+		}
+	}
+}
+
+// Whom the kernel killed, and by whom the program was ended later, are two things.
+func TestWhoEndedTheProgram(t *testing.T) {
+	testkit.HostUnchanged(t)
+	state := stateDir(t)
+	cmd := stage03(t, state, "run", "--name", "after", "--memory", "16m", newRoot(t), "sh", "-c",
+		"sh -c 'text=x; while [ ${#text} -lt 33554432 ]; do text=$text$text; done' 2> /dev/null; sleep 60")
+	var said strings.Builder
+	cmd.Stderr = &said
+	sleeping(t, cmd, state, "after")
+	output(t, stage03(t, state, "kill", "after"))
+	if err := ended(t, cmd); err == nil {
+		t.Error("it was not killed")
+	}
+	want := "\"sh\" was ended by SIGKILL; the kernel has killed 1 process of the container for lack of memory\nhint: the limit was 16M: see --memory\n"
+	if !strings.Contains(said.String(), want) {
+		t.Errorf("said %q", said.String())
+	}
+}
+
+// A limit under which nothing can begin is the hint of what failed.
+func TestALimitUnderWhichNothingBegins(t *testing.T) {
+	testkit.HostUnchanged(t)
+	said := refused(t, stage03(t, stateDir(t), "run", "--memory", "4k", newRoot(t), "sh", "-c", ":"))
+	if !strings.Contains(said, "see --memory") {
+		t.Errorf("said %q", said)
+	}
+}
+
+// CVE-2022-29162: what whoever starts us has in his inheritable set is not the
+// container's, whose bounding set does not bound that one: capabilities(7).
+func TestNoCapabilityIsInherited(t *testing.T) {
+	testkit.HostUnchanged(t)
+	testkit.Need(t, "setpriv")
+	root := attackRoot(t)
+	for _, flags := range [][]string{{}, {"--may-mount"}} {
+		args := append(append([]string{"run"}, flags...), root, "sh", "-c",
+			"cat /proc/self/status; mkdir -p /t; mount -t tmpfs none /t 2> /dev/null && echo mounted")
+		run := stage03(t, stateDir(t), args...)
+		caps := exec.Command("setpriv", append([]string{"--inh-caps", "+sys_admin", "--ambient-caps", "+sys_admin"}, run.Args...)...)
+		caps.Env = run.Env
+		out, _ := caps.CombinedOutput()
+		if !strings.Contains(string(out), "CapInh:\t0000000000000000\n") || strings.Contains(string(out), "mounted") != (len(flags) > 0) {
+			t.Errorf("%q: %s", flags, out)
+		}
+	}
+}
+
 // CVE-2022-0492: who may write the file release_agent of a v1 hierarchy has the
 // kernel run a program on the host. It is in the root of the hierarchy alone, and
 // in a cgroup namespace no mount shows that one or makes a new hierarchy:
@@ -207,5 +283,56 @@ exec sleep 60`
 		if err := ended(t, cmd); err == nil {
 			t.Errorf("%s: success", name)
 		}
+	}
+}
+
+// One that freezes a group of its own again and again is ended as well.
+func TestAContainerThatFreezesItselfAgainAndAgain(t *testing.T) {
+	testkit.HostUnchanged(t)
+	const script = `mkdir -p /t
+if mount -t cgroup -o freezer cgroup /t 2> /dev/null; then file=freezer.state value=FROZEN; else mount -t cgroup2 cgroup2 /t; file=cgroup.freeze value=1; fi
+mkdir /t/f
+sleep 60 & echo $! > /t/f/cgroup.procs
+freeze() { while :; do echo $value > /t/f/$file; done; }
+freeze & freeze & freeze & wait`
+	state := stateDir(t)
+	awake(t, state, "ice")
+	cmd := stage03(t, state, "run", "--name", "ice", "--may-mount", attackRoot(t), "sh", "-c", script)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	group := groupOf(t, state, "ice")
+	await(t, "a frozen group", func() bool {
+		for _, dir := range group.Paths() {
+			for file, frozen := range map[string]string{"freezer.state": "FROZEN", "cgroup.freeze": "1"} {
+				if text, err := os.ReadFile(dir + "/f/" + file); err == nil && strings.TrimSpace(string(text)) == frozen {
+					return true
+				}
+			}
+		}
+		return false
+	})
+	terminate(t, cmd)
+}
+
+// Nor does a container stay whose groups no path can name.
+func TestGroupsDeeperThanAnyPath(t *testing.T) {
+	testkit.HostUnchanged(t)
+	const script = `mkdir -p /t
+mount -t cgroup -o pids cgroup /t 2> /dev/null || mount -t cgroup2 cgroup2 /t || exit 1
+name=0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789
+name=$name$name
+cd /t
+for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24; do mkdir $name && cd -P $name || exit 2; done
+echo $$ > cgroup.procs || exit 3
+exec sleep 60`
+	state := stateDir(t)
+	awake(t, state, "deep")
+	cmd := stage03(t, state, "run", "--name", "deep", "--may-mount", attackRoot(t), "sh", "-c", script)
+	sleeping(t, cmd, state, "deep")
+	output(t, stage03(t, state, "freeze", "deep"))
+	output(t, stage03(t, state, "kill", "deep"))
+	if err := ended(t, cmd); err == nil || cmd.ProcessState.ExitCode() != 137 {
+		t.Errorf("it ended with %v", err)
 	}
 }

@@ -1,3 +1,5 @@
+// The command line: which words there are, and what each of them is given.
+
 package main
 
 import (
@@ -9,13 +11,10 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"skiff.example/stage01-chroot/command"
-	"skiff.example/stage02-namespaces/launch"
 	"skiff.example/stage03-cgroups/cgroup"
 	"skiff.example/stage03-cgroups/journal"
 	"skiff.example/stage03-cgroups/state"
 )
-
-// The command line: which words there are, and what each of them is given.
 
 func app() *cli.App {
 	once := &cli.BoolFlag{Name: "once", Usage: "print what is now, and end"}
@@ -27,11 +26,11 @@ func app() *cli.App {
 		// A comma is part of a value, as in cpuset.cpus=0,2, and not its end.
 		DisableSliceFlagSeparator: true,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "state", Value: "/run/skiff-stage03", Usage: "keep the containers' journals in `DIR`"},
+			&cli.StringFlag{Name: "state", Value: defaultState, Usage: "keep the containers' journals in `DIR`"},
 		},
 		Commands: []*cli.Command{
 			command.New("run", "ROOT COMMAND [ARGUMENT…]", "run a command in a container", 2, runCommand,
-				append(limitFlags(), name, mount)...),
+				append(limitFlags(), deviceFlag(), name, mount)...),
 			command.New("plan", "ROOT COMMAND [ARGUMENT…]", "print the system calls of run", 2, planCommand, name, mount),
 			command.New("top", "[NAME…]", "show what containers use, each second anew", 0, topCommand, once),
 			command.New("stats", "NAME", "print all numbers that the kernel has of a container", 1, statsCommand),
@@ -57,8 +56,13 @@ type options struct {
 
 func readOptions(c *cli.Context) (o options, err error) {
 	o = options{name: c.String("name"), mayMount: c.Bool("may-mount")}
-	o.stateDir, err = filepath.Abs(c.String("state"))
+	o.stateDir, err = stateDir(c)
 	return o, err
+}
+
+// needRoot is an error unless this process is root.
+func needRoot(c *cli.Context) error {
+	return command.NeedRoot(c.Command.Name, "use of root's control groups")
 }
 
 func runCommand(c *cli.Context, words []string) error {
@@ -69,9 +73,10 @@ func runCommand(c *cli.Context, words []string) error {
 	if o.limits, err = limitsOf(c); err != nil {
 		return err
 	}
-	// A container has the devices that it was given, and no others.
-	o.limits.Devices = allowedDevices(o.limits.Devices)
-	if err := command.NeedRoot("run", "control groups"); err != nil {
+	if err := wholeLimits(c, o.limits); err != nil {
+		return err
+	}
+	if err := needRoot(c); err != nil {
 		return err
 	}
 	root, err := filepath.Abs(words[0])
@@ -95,27 +100,26 @@ func planCommand(c *cli.Context, words []string) error {
 	if err != nil {
 		return err
 	}
-	box, err := box(o, group, root, words[1:])
+	box, err := newBox(o, group, root, words[1:])
 	if err != nil {
 		return err
 	}
-	box.Prepare.Do = func(*launch.Process) error { return nil }
 	p, err := box.Plan()
-	if err != nil {
-		return errors.Join(err, box.Namespaces.Close())
+	if err == nil {
+		err = p.Print(c.App.Writer)
 	}
-	return errors.Join(p.Print(c.App.Writer), box.Namespaces.Close())
+	return errors.Join(err, box.Namespaces.Close())
 }
 
 func gcCommand(c *cli.Context, _ []string) error {
-	stateDir, err := filepath.Abs(c.String("state"))
+	dir, err := stateDir(c)
 	if err != nil {
 		return err
 	}
-	if err := command.NeedRoot("gc", "changes to control groups"); err != nil {
+	if err := needRoot(c); err != nil {
 		return err
 	}
-	return state.Collect(stateDir, cgroup.Undoers(), func(name string, undone []journal.Entry) {
+	return state.Collect(dir, cgroup.Undoers(), func(name string, undone []journal.Entry) {
 		for _, e := range undone {
 			fmt.Fprintf(c.App.Writer, "container %q: removed its %s\n", name, e.Undo)
 		}

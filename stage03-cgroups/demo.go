@@ -1,3 +1,10 @@
+// The demonstration of chapter 3: what namespaces do not stop, what each limit
+// does, and what kill -9 leaves on the host. The bomb stops by itself at 200
+// processes and the hog at 32 MiB, and neither is ever run without a limit.
+//
+// What is measured differs from run to run, so the demonstration prints whether it
+// is as it must be, and fails if it is not; the numbers go to standard error.
+
 package main
 
 import (
@@ -13,13 +20,6 @@ import (
 	"skiff.example/stage03-cgroups/journal"
 	"skiff.example/stage03-cgroups/state"
 )
-
-// The demonstration of chapter 3: what namespaces do not stop, what each limit
-// does, and what kill -9 leaves on the host. The bomb stops by itself at 200
-// processes and the hog at 32 MiB, and neither is ever run without a limit.
-//
-// What is measured differs from run to run, so the demonstration prints whether it
-// is as it must be, and fails if it is not; the numbers go to standard error.
 
 // stage is where the demonstration happens.
 type stage struct {
@@ -104,8 +104,9 @@ func (s *stage) root() {
 
 func (s *stage) plan() {
 	s.Part("the plan")
-	s.Say("The container is that of chapter 2. New is how it begins: it waits at a gate. Meanwhile")
-	s.Say("the parent writes the journal, makes the cgroup with its limits, and puts it in.")
+	s.Say("The container is that of chapter 2. New is how it begins. The parent writes the journal and")
+	s.Say("makes the cgroup with its limits; in version 2 the process is born in there. Into groups of")
+	s.Say("version 1 it is put, and waits for that at a gate.")
 	s.Do("stage03 plan root /bomb | sed 6q")
 }
 
@@ -125,11 +126,12 @@ func (s *stage) hog() {
 	s.Do("stage03 run --memory 512m root /hog")
 	s.Say("With less than it wants, the kernel ends it, and no process of the host:")
 	s.Refused("stage03 run --memory 16m root /hog")
-	s.Say("That is the shell's number for SIGKILL: 128 + 9. A container of which another process\nis killed lives on, and the group has counted it:")
-	shell := s.container("stage03 run --name shell --memory 16m root sh -c '/hog; sleep 60'", "shell", "sleep")
+	s.Say("That is the shell's number for SIGKILL: 128 + 9. A container of which another process\nis killed lives on. This one waits a second before it starts the hog:")
+	shell := s.container("stage03 run --name shell --memory 16m root sh -c 'sleep 1; /hog; sleep 1'", "shell", "sleep")
 	defer shell.End()
-	s.Do("stage03 events --once shell | grep oom_kill")
-	s.Do("stage03 stats shell | grep memory.max")
+	s.Do("stage03 stats shell | grep -w memory.max")
+	s.Say("The kernel tells whoever listens the moment that it happens, until the container ends:")
+	s.Do("stage03 events shell | grep -w oom_kill")
 }
 
 // killed shows what is there after kill -9, and how it goes away.

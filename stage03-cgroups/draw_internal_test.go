@@ -25,11 +25,17 @@ func TestWhatTopDraws(t *testing.T) {
 	idle.stats.Pids = &cgroup.PidsStats{Current: 1, Max: cgroup.NoLimit}
 	idle.stats.Memory = &cgroup.MemoryStats{Current: 300 << 10, Max: cgroup.NoLimit}
 	paused := at(began.Add(time.Second), 0)
-	paused.frozen = true // and of a machine that counts neither processes nor memory
+	paused.frozen = true
+	paused.stats.Pids = &cgroup.PidsStats{Current: 1, Max: cgroup.NoLimit}
+	paused.stats.Memory = &cgroup.MemoryStats{Current: 208 << 10, Max: cgroup.NoLimit}
+	over := at(began.Add(time.Second), 0)
+	over.empty = true
+	over.stats.Pids = &cgroup.PidsStats{Current: 1, Max: 10} // the dead are counted until their parent has waited
+	few := at(began.Add(time.Second), 0)                     // of a machine that counts neither processes nor memory
 	var out strings.Builder
 	err := draw(&out,
-		map[string]sample{"web": at(began, 500*time.Millisecond), "idle": at(began, 0), "paused": at(began, 0)},
-		map[string]sample{"web": web, "idle": idle, "paused": paused})
+		map[string]sample{"web": at(began, 500*time.Millisecond), "idle": at(began, 0), "paused": at(began, 0), "over": at(began, 0)},
+		map[string]sample{"web": web, "idle": idle, "paused": paused, "over": over, "few": few})
 	if err != nil {
 		t.Fatal(err)
 	}

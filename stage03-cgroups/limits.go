@@ -1,25 +1,23 @@
+// Limits: from the words of a command line to those of the OCI runtime
+// specification (config-linux.md, "Control groups"). Here a value is refused that
+// is none; whether a limit can be had is for the kernel to say.
+
 package main
 
 import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"sort"
 	"strconv"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/urfave/cli/v2"
-	"golang.org/x/sys/unix"
 
 	"skiff.example/stage01-chroot/hint"
 	"skiff.example/stage03-cgroups/cgroup"
 )
-
-// Limits: from the words of a command line to those of the OCI runtime
-// specification (config-linux.md, "Control groups"). Here a value is refused that
-// is none; whether a limit can be had is for the kernel to say.
 
 // limitFlags are the flags of run and update. "max" is no limit, as the kernel
 // has it.
@@ -32,11 +30,16 @@ func limitFlags() []cli.Flag {
 		&cli.StringFlag{Name: "cpu-shares", Usage: "the same as version 1 counts: `N` is 2 to 262144, others have 1024"},
 		&cli.StringFlag{Name: "cpuset-cpus", Usage: "run only on the processors of `LIST`: 0-2,5"},
 		&cli.StringFlag{Name: "pids", Usage: "at most `N` processes and threads"},
-		&cli.StringSliceFlag{Name: "io-read", Usage: "read at most so many bytes a second: `DEVICE:SIZE`, as /dev/sda:10m or 8:0:10m"},
+		&cli.StringSliceFlag{Name: "io-read", Usage: "read at most so many bytes a second: `DEVICE:SIZE`, as /dev/sda:10m, 8:0:10m or 8:0:max"},
 		&cli.StringSliceFlag{Name: "io-write", Usage: "write at most so many bytes a second: `DEVICE:SIZE`"},
-		&cli.StringSliceFlag{Name: "device", Usage: "allow more devices than every container has, or fewer: `RULE` is \"c 10:200 rw\", \"b 7:* r\", \"deny c 1:5 rw\""},
 		&cli.StringSliceFlag{Name: "unified", Usage: "write a file of cgroup version 2: `FILE=VALUE`, as memory.high=32m"},
 	}
+}
+
+// deviceFlag is of run alone: in a container that runs, nobody knows the rules any
+// more to which others would be added.
+func deviceFlag() cli.Flag {
+	return &cli.StringSliceFlag{Name: "device", Usage: "allow more devices than every container has, or fewer: `RULE` is \"c 10:200 rw\", \"b 7:* r\", \"deny c 1:5 rw\""}
 }
 
 // limitsOf are the limits that the flags ask for, checked.
@@ -55,7 +58,7 @@ func limitsOf(c *cli.Context) (*specs.LinuxResources, error) {
 		{"cpus", setCPUs},
 		{"cpu-weight", setWeight},
 		{"cpu-shares", setShares},
-		{"cpuset-cpus", func(r *specs.LinuxResources, value string) error { r.CPU.Cpus = value; return nil }},
+		{"cpuset-cpus", setCPUList},
 		{"io-read", func(r *specs.LinuxResources, value string) error {
 			return addCeiling(&r.BlockIO.ThrottleReadBpsDevice, value)
 		}},
@@ -71,11 +74,7 @@ func limitsOf(c *cli.Context) (*specs.LinuxResources, error) {
 			}
 		}
 	}
-	if m := r.Memory; m.Swap == nil {
-		// What does not fit must not go to the swap area instead, and slow
-		// everybody down.
-		m.Swap = m.Limit
-	} else if m.Limit != nil && *m.Swap > 0 && (*m.Limit < 0 || *m.Swap < *m.Limit) {
+	if m := r.Memory; m.Swap != nil && m.Limit != nil && *m.Swap > 0 && (*m.Limit < 0 || *m.Swap < *m.Limit) {
 		err := fmt.Errorf("--memory-swap %s: less than --memory", c.String("memory-swap"))
 		return nil, hint.Add(err, "it is for memory and swap space together")
 	}
@@ -83,6 +82,33 @@ func limitsOf(c *cli.Context) (*specs.LinuxResources, error) {
 		return nil, errors.New("--cpu-weight and --cpu-shares: one of them, they say the same")
 	}
 	return r, nil
+}
+
+// wholeLimits makes the limits of a new container of those that were asked for. It
+// has the devices that it was given, and no others. And what does not fit into its
+// memory must not go to the swap area instead, and slow everybody down.
+func wholeLimits(c *cli.Context, r *specs.LinuxResources) error {
+	r.Devices = allowedDevices(r.Devices)
+	if m := r.Memory; m.Swap == nil {
+		m.Swap = m.Limit
+	} else if m.Limit == nil && *m.Swap > 0 {
+		err := fmt.Errorf("--memory-swap %s: needs --memory", c.String("memory-swap"))
+		return hint.Add(err, "it is for memory and swap space together")
+	}
+	return nil
+}
+
+// keepSwap makes a new limit of memory one that leaves as much swap space as there
+// was: the specification counts both together.
+func keepSwap(m *specs.LinuxMemory, now *cgroup.MemoryStats) {
+	if m.Limit == nil || m.Swap != nil || now == nil {
+		return
+	}
+	both := int64(-1)
+	if *m.Limit > 0 && now.SwapMax <= uint64(math.MaxInt64-*m.Limit) {
+		both = *m.Limit + int64(now.SwapMax)
+	}
+	m.Swap = &both
 }
 
 // values are what a flag was given: nothing, one word, or several.
@@ -96,9 +122,6 @@ func values(c *cli.Context, flag string) []string {
 	return []string{c.String(flag)}
 }
 
-// unlimited is the word for no limit, which in the specification is −1.
-const unlimited = "max"
-
 func setMemory(r *specs.LinuxResources, value string) (err error) {
 	r.Memory.Limit, err = parseSize(value)
 	return err
@@ -107,38 +130,6 @@ func setMemory(r *specs.LinuxResources, value string) (err error) {
 func setSwap(r *specs.LinuxResources, value string) (err error) {
 	r.Memory.Swap, err = parseSize(value)
 	return err
-}
-
-// parseSize reads a number of bytes, of KiB with a k behind it, of MiB or of GiB.
-func parseSize(text string) (*int64, error) {
-	if text == unlimited {
-		none := int64(-1)
-		return &none, nil
-	}
-	digits, shift := text, 0
-	if i := strings.LastIndexAny(strings.ToLower(text), "kmg"); i >= 0 && i == len(text)-1 {
-		digits, shift = text[:i], 10*(1+strings.Index("kmg", strings.ToLower(text[i:])))
-	}
-	n, err := parseNumber(digits, 1, math.MaxInt64>>shift)
-	if err != nil {
-		return nil, hint.Add(err, "a size is in bytes, or as in 64k, 64m, 1g; no limit is max")
-	}
-	n <<= shift
-	return &n, nil
-}
-
-// parseNumber reads a whole number between two.
-func parseNumber(text string, least, most int64) (int64, error) {
-	n, err := strconv.ParseInt(text, 10, 64)
-	switch {
-	case errors.Is(err, strconv.ErrSyntax):
-		return 0, errors.New("not a number")
-	case n < least:
-		return 0, fmt.Errorf("must be at least %d", least)
-	case err != nil || n > most:
-		return 0, fmt.Errorf("must be at most %d", most)
-	}
-	return n, nil
 }
 
 func setPids(r *specs.LinuxResources, value string) error {
@@ -154,14 +145,14 @@ func setPids(r *specs.LinuxResources, value string) error {
 	return nil
 }
 
-// period is the stretch of time over which the kernel counts a group's
+// quotaPeriod is the stretch of time over which the kernel counts a group's
 // processor time, in microseconds; this is its default.
-const period = 100_000
+const quotaPeriod = 100_000
 
 // setCPUs: the least that the kernel gives out is 1 ms of each period, the most
 // is far from it.
 func setCPUs(r *specs.LinuxResources, value string) error {
-	p, quota := uint64(period), int64(-1)
+	p, quota := uint64(quotaPeriod), int64(-1)
 	if value != unlimited {
 		n, err := strconv.ParseFloat(value, 64)
 		switch {
@@ -172,9 +163,17 @@ func setCPUs(r *specs.LinuxResources, value string) error {
 		case n > 1e6:
 			return errors.New("must be at most 1000000")
 		}
-		quota = int64(n * period)
+		quota = int64(math.Round(n * quotaPeriod))
 	}
 	r.CPU.Period, r.CPU.Quota = &p, &quota
+	return nil
+}
+
+func setCPUList(r *specs.LinuxResources, value string) error {
+	if value == "" {
+		return hint.Add(errors.New("not a list"), "a list is like 0-2,5; which there are: nproc")
+	}
+	r.CPU.Cpus = value
 	return nil
 }
 
@@ -219,40 +218,6 @@ func addCeiling(to *[]specs.LinuxThrottleDevice, value string) error {
 	return nil
 }
 
-// blockDevice reads a device's number, or looks it up by its name in /dev.
-func blockDevice(text string) (major, minor int64, err error) {
-	if !strings.HasPrefix(text, "/") {
-		return deviceNumber(text, 0)
-	}
-	var st unix.Stat_t
-	if err := unix.Stat(text, &st); err != nil {
-		return 0, 0, fmt.Errorf("device %q: %w", text, err)
-	}
-	if st.Mode&unix.S_IFMT != unix.S_IFBLK {
-		return 0, 0, hint.Add(fmt.Errorf("device %q: %w", text, unix.ENOTBLK), "those that there are: lsblk")
-	}
-	return int64(unix.Major(st.Rdev)), int64(unix.Minor(st.Rdev)), nil
-}
-
-// deviceNumber reads MAJOR:MINOR. Where least is −1, so is "*", which is all.
-func deviceNumber(text string, least int64) (major, minor int64, err error) {
-	front, back, found := strings.Cut(text, ":")
-	if !found {
-		return 0, 0, fmt.Errorf("device %q: want MAJOR:MINOR", text)
-	}
-	for _, part := range []struct {
-		text string
-		to   *int64
-	}{{front, &major}, {back, &minor}} {
-		if part.text == "*" && least < 0 {
-			*part.to = -1
-		} else if *part.to, err = parseNumber(part.text, 0, math.MaxUint32); err != nil {
-			return 0, 0, fmt.Errorf("device %q: %w", text, err)
-		}
-	}
-	return major, minor, nil
-}
-
 // addDevice adds "[allow|deny] TYPE MAJOR:MINOR ACCESS".
 func addDevice(r *specs.LinuxResources, value string) error {
 	words := strings.Fields(value)
@@ -288,27 +253,4 @@ func addFile(r *specs.LinuxResources, text string) error {
 	}
 	r.Unified[file] = value
 	return nil
-}
-
-// size is a number of bytes for people, as df(1) has it.
-func size(n uint64) string {
-	if n == cgroup.NoLimit {
-		return unlimited
-	}
-	if n < 1<<10 {
-		return fmt.Sprintf("%dB", n)
-	}
-	value, unit := float64(n), -1
-	for ; value >= 1024 && unit < 4; unit++ {
-		value /= 1024
-	}
-	return strconv.FormatFloat(math.Round(value*10)/10, 'f', -1, 64) + "KMGTP"[unit:unit+1]
-}
-
-// notRoot is an error unless this process is root.
-func notRoot(doing string) error {
-	if os.Geteuid() == 0 {
-		return nil
-	}
-	return hint.Add(fmt.Errorf("%s: %w", doing, unix.EPERM), "containers of this chapter are root's: run it as root, with sudo for example")
 }

@@ -1,3 +1,7 @@
+// A disk for the demonstration: a loop device on a small file (loop(4)). The
+// limits on block I/O are for real devices, and which of those a machine can
+// spare nobody knows.
+
 package main
 
 import (
@@ -9,14 +13,10 @@ import (
 	"skiff.example/stage01-chroot/hint"
 )
 
-// A disk for the demonstration: a loop device on a small file (loop(4)). The
-// limits on block I/O are for real devices, and which of those a machine can
-// spare nobody knows.
-
-// disk makes a block device of the file at path, which is there already. Nothing of it
-// outlives this process, however that ends: LO_FLAGS_AUTOCLEAR gives the device
-// back to the kernel when the last one has closed it.
-func disk(path string) (device *os.File, err error) {
+// loopDisk makes a block device of the file at path, which is there already. Nothing
+// of it outlives this process, however that ends: LO_FLAGS_AUTOCLEAR gives the
+// device back to the kernel when the last one has closed it.
+func loopDisk(path string) (device *os.File, err error) {
 	file, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return nil, err

@@ -21,14 +21,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"strings"
+	"runtime"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"skiff.example/stage01-chroot/command"
-	"skiff.example/stage01-chroot/hint"
 	"skiff.example/stage01-chroot/plan"
 	"skiff.example/stage01-chroot/rootfs"
 	"skiff.example/stage02-namespaces/container"
@@ -56,32 +54,41 @@ func run(ctx context.Context, o options, root string, argv []string) (err error)
 	if err != nil {
 		return err
 	}
+	if err := free(group); err != nil {
+		return err
+	}
 	if err := group.Create(folder.Journal); err != nil {
 		return err
 	}
 	if err := group.Set(o.limits); err != nil {
 		return err
 	}
-	box, err := box(o, group, root, argv)
+	box, err := newBox(o, group, root, argv)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, box.Namespaces.Close()) }()
-	box.Prepare.Do = func(process *launch.Process) error { return group.Add(process.Pid) }
-
-	awake := thawAtTheEnd(ctx, o)
-	status, err := box.Run(ctx)
-	if err := errors.Join(err, awake()); err != nil {
+	if box.Cgroup, err = group.Descriptor(); err != nil {
 		return err
 	}
-	return verdict(argv[0], status, group)
+	defer box.Cgroup.Close()
+
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := noneInherited(); err != nil {
+		return err
+	}
+	over := killAtTheEnd(ctx, group)
+	status, err := box.Run(ctx)
+	return explain(ctx, argv[0], status, errors.Join(err, over()), group)
 }
 
-// box is the container of chapter 2, with a cgroup namespace: what it sees of
+// newBox is the container of chapter 2, with a cgroup namespace: what it sees of
 // its group's name is "/", because the namespace is made when the process is in
-// the group (cgroup_namespaces(7)). Of the tree of groups it sees its own, which
-// it may read.
-func box(o options, group *cgroup.Manager, root string, argv []string) (*container.Container, error) {
+// the group (cgroup_namespaces(7)). In the group of version 2 the process is born,
+// into those of version 1 it is put while it waits. Of the tree of groups it sees
+// its own, which it may read.
+func newBox(o options, group *cgroup.Manager, root string, argv []string) (*container.Container, error) {
 	path, err := rootfs.Find(root, argv[0])
 	if err != nil {
 		return nil, err
@@ -93,13 +100,36 @@ func box(o options, group *cgroup.Manager, root string, argv []string) (*contain
 	c := &container.Container{
 		Namespaces: namespaces, Root: root, Hostname: "stage03",
 		Path: path, Argv: argv, Env: container.Environment(),
-		Prepare: container.Preparation{Chapter: 3, Title: "wait until the parent has put this process into its cgroup"},
-		Fill:    func(r *mount.Root) error { return cgroupmount.Add(r, cgroupmount.Usual(), group.Paths()) },
+		Prepare: container.Preparation{
+			Chapter: 3, Title: "wait until the parent has put this process into its cgroup",
+			Do: func(process *launch.Process) error { return group.AddV1(process.Pid) },
+		},
+		Fill: func(r *mount.Root) error { return cgroupmount.Add(r, cgroupmount.Usual(), group.Paths()) },
 	}
 	if !o.mayMount {
 		c.Process = noMounts
 	}
 	return c, nil
+}
+
+// noneInherited empties the inheritable set of this thread, from which the
+// container's process is cloned, and the ambient set with it: what whoever has
+// called us has in there, root's execve(2) would give to the program, whatever its
+// bounding set is (CVE-2022-29162, capabilities(7)). In the plan it would be too
+// late: a process whose capabilities grow with its execve(2) forgets that it is to
+// die with its parent, prctl(2).
+func noneInherited() error {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var sets [2]unix.CapUserData
+	err := unix.Capget(&header, &sets[0])
+	if err == nil {
+		sets[0].Inheritable, sets[1].Inheritable = 0, 0
+		err = unix.Capset(&header, &sets[0])
+	}
+	if err != nil {
+		return fmt.Errorf("empty the inheritable capabilities: %w", err)
+	}
+	return nil
 }
 
 // noMounts adds the step without which a read-only mount is a request: root with
@@ -112,67 +142,6 @@ func box(o options, group *cgroup.Manager, root string, argv []string) (*contain
 func noMounts(p *plan.Plan) {
 	p.Section(3, "no right to mount the cgroups again, writable")
 	p.Add(plan.DropBounding(unix.CAP_SYS_ADMIN))
-}
-
-// groupOf is the group of the container called name below stateDir, which may not
-// be there. It is called as the container's folder is: whoever keeps containers in
-// another folder (--state) may have one of the same name, and must not meet ours.
-func groupOf(stateDir, name string) (*cgroup.Manager, error) {
-	hierarchies, err := cgroup.Detect()
-	if err != nil {
-		return nil, err
-	}
-	folder := strings.Trim(filepath.Join(stateDir, name), "/")
-	return hierarchies.New("/" + strings.ReplaceAll(folder, "/", "-"))
-}
-
-// thawAtTheEnd sees to it that the end of ctx ends also a container that is
-// frozen: by version 1 of cgroups, a process in there cannot even be killed. The
-// function that it returns stops that, and tells what went wrong.
-func thawAtTheEnd(ctx context.Context, o options) func() error {
-	thawed := make(chan error, 1)
-	stop := context.AfterFunc(ctx, func() {
-		group, err := groupOf(o.stateDir, o.name)
-		if err == nil {
-			err = group.Kill() // which thaws, also the groups that were made inside
-		}
-		thawed <- err
-	})
-	return func() error {
-		if stop() {
-			return nil
-		}
-		return <-thawed
-	}
-}
-
-// verdict says why the program has ended, unless it has said so itself. The kernel
-// ends a program that has no memory left with SIGKILL and no word; the group
-// knows. The status is the program's own, 128 and its number after a signal.
-func verdict(program string, status unix.WaitStatus, group *cgroup.Manager) error {
-	if status == 0 {
-		return nil
-	}
-	stats, err := group.Stats()
-	if err != nil {
-		return err
-	}
-	var said error
-	switch killed := stats.Memory != nil && stats.Memory.OOMKill > 0; {
-	case killed && status.Signaled():
-		said = fmt.Errorf("%q ran out of memory, and the kernel killed it", program)
-	case killed:
-		said = fmt.Errorf("%q ran out of memory, and the kernel killed a process of it", program)
-	case status.Signaled():
-		said = fmt.Errorf("%q was ended by %s", program, unix.SignalName(status.Signal()))
-	default:
-		return container.Failed(status)
-	}
-	if stats.Memory != nil && stats.Memory.OOMKill > 0 {
-		said = hint.Add(said, fmt.Sprintf("the limit was %s: see --memory", size(stats.Memory.Max)))
-	}
-	hint.Print(os.Stderr, "stage03", said)
-	return container.Failed(status)
 }
 
 func main() { os.Exit(command.Run(app(), os.Args)) }

@@ -2,6 +2,8 @@ package main_test
 
 import (
 	"errors"
+	"fmt"
+	"hash/fnv"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -68,15 +70,17 @@ func newRoot(t *testing.T) string {
 	return root
 }
 
-// groupOf is the group of the container called name below state: it has the name
-// of its folder.
+// groupOf is the group of the container called name below state, which is never the
+// usual folder.
 func groupOf(t *testing.T, state, name string) *cgroup.Manager {
 	t.Helper()
 	hierarchies, err := cgroup.Detect()
 	if err != nil {
 		t.Fatal(err)
 	}
-	group, err := hierarchies.New("/" + strings.ReplaceAll(strings.TrimPrefix(state, "/")+"/"+name, "/", "-"))
+	hash := fnv.New32a()
+	hash.Write([]byte(state))
+	group, err := hierarchies.New(fmt.Sprintf("/skiff-stage03.%08x-%s", hash.Sum32(), name))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,9 +1,12 @@
+// Commands for a container that another process runs: what can be done to it by
+// means of its group alone. They need no word with its runtime, because all that
+// there is to know is in the kernel: cgroups(7).
+
 package main
 
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -14,27 +17,23 @@ import (
 	"skiff.example/stage03-cgroups/state"
 )
 
-// Commands for a container that another process runs: what can be done to it by
-// means of its group alone. They need no word with its runtime, because all that
-// there is to know is in the kernel.
-
 // find returns the group of a container that runs.
 func find(c *cli.Context, name string) (*cgroup.Manager, error) {
-	if err := notRoot(fmt.Sprintf("find container %q", name)); err != nil {
+	if err := needRoot(c); err != nil {
 		return nil, err
 	}
-	stateDir, err := filepath.Abs(c.String("state"))
+	dir, err := stateDir(c)
 	if err != nil {
 		return nil, err
 	}
-	if err := state.Find(stateDir, name); err != nil {
-		names, listed := state.Names(stateDir)
+	if err := state.Find(dir, name); err != nil {
+		names, listed := state.Names(dir)
 		if len(names) == 0 {
 			names = []string{"none"}
 		}
 		return nil, errors.Join(hint.Add(err, "there are: "+strings.Join(names, ", ")), listed)
 	}
-	group, err := groupOf(stateDir, name)
+	group, err := groupOf(dir, name)
 	if err != nil {
 		return nil, err
 	}
@@ -62,6 +61,8 @@ func onGroup(do func(*cgroup.Manager) error) func(*cli.Context, []string) error 
 
 // updateCommand changes the limits that are given, and leaves the others as they
 // are. A limit below what is in use is refused: version 2 would kill a process.
+// After a failure all are as they were, as far as the kernel lets them: see
+// cgroup.Manager.Set.
 func updateCommand(c *cli.Context, words []string) error {
 	r, err := limitsOf(c)
 	if err != nil {
@@ -70,14 +71,16 @@ func updateCommand(c *cli.Context, words []string) error {
 	if c.NumFlags() == 0 {
 		return hint.Add(errors.New("update: no limit is given"), "the flags are listed by: stage03 update --help")
 	}
-	if len(r.Devices) > 0 {
-		r.Devices = allowedDevices(r.Devices)
-	}
 	check := true
 	r.Memory.CheckBeforeUpdate = &check
 	group, err := find(c, words[0])
 	if err != nil {
 		return err
 	}
+	now, err := group.Stats()
+	if err != nil {
+		return err
+	}
+	keepSwap(r.Memory, now.Memory)
 	return group.Set(r)
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -73,14 +74,16 @@ func TestLimitsChangeWhileItRuns(t *testing.T) {
 	state := stateDir(t)
 	cmd, _ := busy(t, state, "changing", "--memory", "64m", "--pids", "20")
 	for _, step := range []struct{ flags, want string }{
-		{"--memory 128m", "memory.max 134217728\npids.max 20"}, // up, where swap has to go first
-		{"--memory 32m --pids 30", "memory.max 33554432\npids.max 30"},
-		{"--memory max --pids max", "memory.max max\npids.max max"},
+		{"--memory 128m", "memory.max 134217728\nmemory.swap_max 0\npids.max 20"}, // up, where swap has to go first
+		{"--memory 32m --pids 30", "memory.max 33554432\nmemory.swap_max 0\npids.max 30"},
+		{"--memory-swap 96m", "memory.max 33554432\nmemory.swap_max 67108864\npids.max 30"}, // of both together
+		{"--memory 64m", "memory.max 67108864\nmemory.swap_max 67108864\npids.max 30"},      // what is not asked for stays
+		{"--memory max --pids max", "memory.max max\nmemory.swap_max max\npids.max max"},
 	} {
 		output(t, stage03(t, state, append(append([]string{"update"}, strings.Fields(step.flags)...), "changing")...))
 		var got []string
 		for line := range strings.Lines(output(t, stage03(t, state, "stats", "changing"))) {
-			if strings.HasPrefix(line, "memory.max ") || strings.HasPrefix(line, "pids.max ") {
+			if strings.HasPrefix(line, "memory.max ") || strings.HasPrefix(line, "memory.swap_max ") || strings.HasPrefix(line, "pids.max ") {
 				got = append(got, strings.TrimSpace(line))
 			}
 		}
@@ -168,6 +171,9 @@ func TestTop(t *testing.T) {
 		!strings.HasPrefix(lines[2], "two ") || !strings.Contains(lines[2], "/64M ") {
 		t.Errorf("got\n%s", all)
 	}
+	if got := regexp.MustCompile(` \d+% `).FindAllString(all, -1); len(got) != 2 {
+		t.Errorf("processor time of %d containers of two:\n%s", len(got), all)
+	}
 	if some := output(t, stage03(t, state, "top", "--once", "two")); strings.Contains(some, "one") {
 		t.Errorf("top two: got\n%s", some)
 	}
@@ -199,6 +205,7 @@ func TestErrors(t *testing.T) {
 		{"freeze", "a/b"},
 		{"update", "nobody"},
 		{"update", "--pids", "10", "nobody"},
+		{"update", "--device", "c 1:3 r", "nobody"},
 	} {
 		try(stage03(t, stateDir(t), args...), args)
 	}
@@ -206,14 +213,14 @@ func TestErrors(t *testing.T) {
 		"memory=0", "memory=-1", "memory=", "memory=64q", "memory=1.5g", "memory=9999999999g", "memory=99999999999999999999",
 		"cpus=NaN", "cpus=-1", "cpus=0.001", "cpus=1e9", "cpus=half", "cpu-weight=0", "cpu-weight=10001", "cpu-shares=1", "pids=0", "pids=-2", "pids=many", "pids=5000000",
 		"io-read=/dev/null:1m", "io-read=/no/such:1m", "io-write=7:0", "io-write=7:x:1m", "io-write=8", "io-write=7:0:0",
-		"device=c", "device=x 1:3 r", "device=c 1 r", "device=c 1:3 q", "device=c -1:3 r", "device=c 5000000000:1 r",
+		"device=c", "device=x 1:3 r", "device=c 1 r", "device=c 1:3 q", "device=c -1:3 r", "device=c 4294967295:3 r", "device=c 1:4294967295 r", "cpuset-cpus=",
 		"unified=memory.max", "unified==1",
 	} {
 		args := []string{"run", "--" + flag, root, "sh"}
 		try(stage03(t, stateDir(t), args...), args)
 	}
 	for _, flags := range []string{
-		"--memory 64m --memory-swap 32m", "--cpu-weight 10 --cpu-shares 10", "--unified a.b=1 --unified a.b=2", "--no-such-flag",
+		"--memory 64m --memory-swap 32m", "--memory-swap 32m", "--cpu-weight 10 --cpu-shares 10", "--unified a.b=1 --unified a.b=2", "--no-such-flag",
 	} {
 		args := append(append([]string{"run"}, strings.Fields(flags)...), root, "sh")
 		try(stage03(t, stateDir(t), args...), args)

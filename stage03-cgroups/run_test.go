@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -117,6 +118,96 @@ func TestContainersOfOneNameInTwoFolders(t *testing.T) {
 	terminate(t, first)
 }
 
+// A group that is there already is somebody else's, or has lost its journal: a
+// container neither shares it nor ends it.
+func TestAGroupThatIsThereIsNotShared(t *testing.T) {
+	testkit.HostUnchanged(t)
+	state := stateDir(t)
+	group := groupOf(t, state, "box")
+	if err := group.Create(nil); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := group.Delete(); err != nil {
+			t.Error(err)
+		}
+	})
+	said := refused(t, stage03(t, state, "run", newRoot(t), "sh", "-c", "echo it runs"))
+	if !strings.Contains(said, ": file exists\nhint: give the container another --name") {
+		t.Errorf("got %s", said)
+	}
+	for _, dir := range group.Paths() {
+		if _, err := os.Stat(dir); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// Letters that a path could be made of do not make one group of two.
+func TestContainersWhosePathsLookAlike(t *testing.T) {
+	testkit.HostUnchanged(t)
+	top, root := t.TempDir(), newRoot(t)
+	first := stage03(t, top+"/s/x", "run", "--name", "y", root, "sleep", "60")
+	if err := os.Mkdir(top+"/s", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	sleeping(t, first, top+"/s/x", "y")
+	for state, name := range map[string]string{top + "/s": "x-y", top + "/s-x": "y"} {
+		if got := output(t, stage03(t, state, "run", "--name", name, root, "sh", "-c", "echo $$")); got != "1\n" {
+			t.Errorf("%s %s: it prints %q", state, name, got)
+		}
+		refused(t, stage03(t, state, "kill", name))
+	}
+	if pids, err := groupOf(t, top+"/s/x", "y").Processes(); len(pids) != 1 || err != nil {
+		t.Errorf("of the first: processes %v, error %v", pids, err)
+	}
+	terminate(t, first)
+}
+
+// A folder has one name, whatever links lead there.
+func TestALinkToTheStateFolder(t *testing.T) {
+	testkit.HostUnchanged(t)
+	top, root := t.TempDir(), newRoot(t)
+	if err := os.Symlink(top+"/real", top+"/link"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(top+"/real", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	long := stage03(t, top+"/link", "run", "--name", "long", root, "sleep", "60")
+	sleeping(t, long, top+"/real", "long")
+	output(t, stage03(t, top+"/link", "run", "--name", "short", root, "sh", "-c", ":"))
+	output(t, stage03(t, top+"/real", "kill", "long"))
+	if err := ended(t, long); err == nil {
+		t.Error("it was not killed")
+	}
+	if _, err := os.Lstat(top + "/link"); err != nil {
+		t.Error(err)
+	}
+}
+
+// CLONE_INTO_CGROUP: the process is born in its group of version 2. The parent puts
+// it into those of version 1, and no more.
+func TestTheProcessIsBornInItsGroup(t *testing.T) {
+	testkit.HostUnchanged(t)
+	testkit.Need(t, "strace")
+	state := stateDir(t)
+	v2, there := groupOf(t, state, "born").Paths()[""]
+	if !there {
+		t.Skip("this machine has no v2 hierarchy")
+	}
+	trace := filepath.Join(t.TempDir(), "trace")
+	run := stage03(t, state, "run", "--name", "born", newRoot(t), "sh", "-c", ":")
+	output(t, exec.Command("strace", append([]string{"-f", "-y", "-e", "trace=clone3,write", "-o", trace}, run.Args...)...))
+	text, err := os.ReadFile(trace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !regexp.MustCompile(`clone3\(.*\|CLONE_INTO_CGROUP,`).Match(text) || strings.Contains(string(text), v2+"/cgroup.procs") {
+		t.Errorf("strace saw\n%s", text)
+	}
+}
+
 // Flags, read back where the kernel keeps them: by cat, in the container.
 func TestEveryLimitIsInItsFile(t *testing.T) {
 	testkit.HostUnchanged(t)
@@ -129,6 +220,8 @@ func TestEveryLimitIsInItsFile(t *testing.T) {
 		{"memory", "64m", "memory/memory.limit_in_bytes", "67108864", "memory.max", "67108864"},
 		{"memory", "1048576k", "memory/memory.limit_in_bytes", "1073741824", "memory.max", "1073741824"},
 		{"memory", "1g", "memory/memory.limit_in_bytes", "1073741824", "memory.max", "1073741824"},
+		{"memory", "1t", "memory/memory.limit_in_bytes", "1099511627776", "memory.max", "1099511627776"},
+		{"cpus", "0.29", "cpu/cpu.cfs_quota_us", "29000", "cpu.max", "29000 100000"}, // 28999.99… is not cut off
 		{"cpus", "0.5", "cpu/cpu.cfs_quota_us", "50000", "cpu.max", "50000 100000"},
 		{"cpus", "max", "cpu/cpu.cfs_quota_us", "-1", "cpu.max", "max 100000"},
 		{"cpu-weight", "100", "cpu/cpu.shares", "1024", "cpu.weight", "100"},
@@ -296,7 +389,7 @@ func TestALiveContainerIsLeftAlone(t *testing.T) {
 	}
 	got := refused(t, stage03(t, state, "run", "--name", "alive", root, "sleep", "1"))
 	if want := "stage03: lock container \"alive\": device or resource busy\n" +
-		"hint: a container of this name is running; give this one another --name\n"; got != want {
+		"hint: a container of this name is running; give this one another name\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	if pids, err := groupOf(t, state, "alive").Processes(); len(pids) != 1 || err != nil {

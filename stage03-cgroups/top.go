@@ -1,3 +1,6 @@
+// top shows what containers use, as top(1) does for processes: a line for each,
+// with what it may use at most where it has a limit.
+
 package main
 
 import (
@@ -5,9 +8,10 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"os"
-	"path/filepath"
 	"slices"
+	"strconv"
 	"text/tabwriter"
 	"time"
 
@@ -18,14 +22,12 @@ import (
 	"skiff.example/stage03-cgroups/state"
 )
 
-// top shows what containers use, as top(1) does for processes: a line for each,
-// with what it may use at most where it has a limit.
-
 // sample is what a container's group says at a moment.
 type sample struct {
 	at     time.Time
 	stats  *cgroup.Stats
 	frozen bool
+	empty  bool // no process is in it: pids.current counts the dead until they are waited for
 }
 
 // Between two samples lies a second; the first is followed by another soon,
@@ -36,7 +38,7 @@ const (
 )
 
 func topCommand(c *cli.Context, words []string) error {
-	if err := notRoot("top"); err != nil {
+	if err := needRoot(c); err != nil {
 		return err
 	}
 	for _, name := range words {
@@ -44,25 +46,47 @@ func topCommand(c *cli.Context, words []string) error {
 			return err
 		}
 	}
-	stateDir, err := filepath.Abs(c.String("state"))
+	dir, err := stateDir(c)
 	if err != nil {
 		return err
 	}
-	before, err := samples(stateDir, words)
+	before, err := samples(dir, words)
 	if err != nil {
 		return err
 	}
 	for wait := atFirst; sleep(c.Context, wait); wait = interval {
-		now, err := samples(stateDir, words)
+		now, err := samples(dir, words)
 		if err != nil {
 			return err
 		}
-		if err := draw(c.App.Writer, before, now); err != nil || c.Bool("once") {
+		if wait == atFirst && !knows(before, now) { // one has just begun: look at it twice as well
+			before = now
+			if !sleep(c.Context, atFirst) {
+				break
+			}
+			if now, err = samples(dir, words); err != nil {
+				return err
+			}
+		}
+		if c.Bool("once") {
+			return draw(c.App.Writer, before, now)
+		}
+		if err := redraw(c.App.Writer, before, now); err != nil {
 			return err
 		}
 		before = now
 	}
 	return nil // Ctrl-C is how one stops looking
+}
+
+// knows tells whether all containers of now were there before.
+func knows(before, now map[string]sample) bool {
+	for name := range now {
+		if _, there := before[name]; !there {
+			return false
+		}
+	}
+	return true
 }
 
 // sleep waits, and tells whether ctx has not ended meanwhile.
@@ -98,7 +122,12 @@ func samples(stateDir string, names []string) (map[string]sample, error) {
 		if err != nil {
 			return nil, err
 		}
-		found[name] = sample{time.Now(), stats, group.Frozen()}
+		at := time.Now()
+		pids, err := group.Processes()
+		if err != nil {
+			return nil, err
+		}
+		found[name] = sample{at, stats, group.Frozen(), len(pids) == 0}
 	}
 	return found, nil
 }
@@ -106,13 +135,18 @@ func samples(stateDir string, names []string) (map[string]sample, error) {
 // clearScreen takes a terminal's cursor home and empties the screen: console_codes(4).
 const clearScreen = "\033[H\033[J"
 
-// draw prints the table. On a terminal each one covers the last.
-func draw(w io.Writer, before, now map[string]sample) error {
+// redraw draws; on a terminal it covers what was drawn before.
+func redraw(w io.Writer, before, now map[string]sample) error {
 	if file, ok := w.(*os.File); ok && isTerminal(file) {
 		if _, err := io.WriteString(w, clearScreen); err != nil {
 			return err
 		}
 	}
+	return draw(w, before, now)
+}
+
+// draw prints the table.
+func draw(w io.Writer, before, now map[string]sample) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "NAME\tSTATE\tPIDS\tCPU\tMEMORY\tREAD\tWRITTEN\tOOM KILLS")
 	for _, name := range sorted(now) {
@@ -122,17 +156,18 @@ func draw(w io.Writer, before, now map[string]sample) error {
 	return table.Flush() // which also says what could not be written before
 }
 
-// line is what a container uses. "-" is what this machine does not count.
+// line is what a container uses. "-" is what this machine does not count, or what
+// takes two looks to count.
 func (s sample) line(before sample) string {
-	state, pids, cpu, memory, kills := "running", "-", "-", "-", "-"
-	if s.frozen {
-		state = "frozen"
+	doing, pids, cpu, memory, kills := "running", "-", "-", "-", "-"
+	switch {
+	case s.empty:
+		doing = "ended"
+	case s.frozen:
+		doing = "frozen"
 	}
 	if p := s.stats.Pids; p != nil {
 		pids = fmt.Sprintf("%d/%s", p.Current, number(p.Max))
-		if p.Current == 0 {
-			state = "ended"
-		}
 	}
 	if s.stats.CPU != nil && before.stats != nil && before.stats.CPU != nil {
 		used := s.stats.CPU.Usage - before.stats.CPU.Usage
@@ -146,7 +181,22 @@ func (s sample) line(before sample) string {
 	for _, device := range s.stats.IO {
 		read, written = read+device.RBytes, written+device.WBytes
 	}
-	return fmt.Sprintf("\t%s\t%s\t%s\t%s\t%s\t%s\t%s", state, pids, cpu, memory, size(read), size(written), kills)
+	return fmt.Sprintf("\t%s\t%s\t%s\t%s\t%s\t%s\t%s", doing, pids, cpu, memory, size(read), size(written), kills)
+}
+
+// size is a number of bytes for people, as df(1) has it.
+func size(n uint64) string {
+	if n == cgroup.NoLimit {
+		return unlimited
+	}
+	if n < 1<<10 {
+		return fmt.Sprintf("%dB", n)
+	}
+	value, unit := float64(n), -1
+	for ; value >= 1024 && unit < 4; unit++ {
+		value /= 1024
+	}
+	return strconv.FormatFloat(math.Round(value*10)/10, 'f', -1, 64) + "KMGTP"[unit:unit+1]
 }
 
 // number is a limit that is no size.

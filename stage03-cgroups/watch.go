@@ -1,3 +1,6 @@
+// Looking at a container: all numbers, what happens to it, and what it waits
+// for. See cgroups(7), and accounting/psi in the kernel's documentation.
+
 package main
 
 import (
@@ -18,10 +21,10 @@ import (
 	"skiff.example/stage03-cgroups/cgroup"
 )
 
-// Looking at a container: all numbers, what happens to it, and what it waits
-// for. See cgroups(7), and accounting/psi in the kernel's documentation.
-
-// statsCommand prints each number as a line, named as version 2 names it.
+// statsCommand prints each number as a line. Its name is made of those that version
+// 2 has for the controller and for the number: memory.swap_max is memory.swap.max,
+// memory.anon is in memory.stat, and cpu.usage_nsec is usage_usec in cpu.stat, as
+// here all times are in nanoseconds.
 func statsCommand(c *cli.Context, words []string) error {
 	group, err := find(c, words[0])
 	if err != nil {
@@ -106,11 +109,8 @@ func eventsCommand(c *cli.Context, words []string) error {
 		return err
 	}
 	if !c.Bool("once") {
-		watched, err := find(c, words[0]) // each goroutine has its own
-		if err != nil {
-			return err
-		}
-		return follow(c.Context, c.App.Writer, group, watched)
+		watched := *group // each goroutine has its own
+		return follow(c.Context, c.App.Writer, group, &watched)
 	}
 	now, err := eventsOf(group)
 	if err != nil {
@@ -133,9 +133,9 @@ func eventsOf(group *cgroup.Manager) (e events, err error) {
 	return e, nil
 }
 
-// pause is how often pids are looked at: in v1, pids.events tells nobody that it
-// has changed.
-const pause = 100 * time.Millisecond
+// pidsInterval is how often pids are looked at: in v1, pids.events tells nobody
+// that it has changed.
+const pidsInterval = 100 * time.Millisecond
 
 // follow prints events of a container until it has ended, or ctx has. What
 // happens to its memory is told by the kernel the moment that it happens.
@@ -151,7 +151,7 @@ func follow(ctx context.Context, w io.Writer, group, watched *cgroup.Manager) er
 			}
 		})
 	}()
-	tick := time.NewTicker(pause)
+	tick := time.NewTicker(pidsInterval)
 	defer tick.Stop()
 	for last := (events{}); ; {
 		now := last

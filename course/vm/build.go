@@ -39,6 +39,23 @@ type builder struct {
 	have  map[string]bool // names of files
 }
 
+// newBuilder begins with what every machine has: programs of the host, and
+// empty directories. What is built goes into the folder out.
+func newBuilder(root, out string, programs []string) (*builder, error) {
+	host, err := rootfs.FromPrograms(programs...)
+	if err != nil {
+		return nil, err
+	}
+	b := &builder{root: root, out: out, files: host.Files(), have: map[string]bool{}}
+	for _, f := range b.files {
+		b.have[f.Name] = true
+	}
+	for _, dir := range directories {
+		b.add(directory(dir))
+	}
+	return b, nil
+}
+
 // goTool runs the Go tool in the root of the tree, for static programs.
 func (b *builder) goTool(ctx context.Context, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, "go", args...)
@@ -173,6 +190,24 @@ func (b *builder) guest(ctx context.Context) (string, error) {
 	program := filepath.Join(b.out, "guest")
 	_, err := b.goTool(ctx, "build", "-ldflags=-s -w", "-o", program, guestPackage)
 	return program, err
+}
+
+// addStages builds the programs of the stages and plans them in a folder of
+// PATH, by the names that make build gives them.
+func (b *builder) addStages(ctx context.Context) error {
+	found, err := filepath.Glob(filepath.Join(b.root, "stage[0-9][0-9]-*"))
+	if err != nil {
+		return err
+	}
+	args := []string{"build", "-ldflags=-s -w", "-o", b.out + "/"}
+	for _, dir := range found {
+		folder := filepath.Base(dir)
+		name, _, _ := strings.Cut(folder, "-")
+		args = append(args, "./"+folder)
+		b.add(regular("usr/local/bin/"+name, filepath.Join(b.out, folder), 0o755))
+	}
+	_, err = b.goTool(ctx, args...)
+	return err
 }
 
 // job returns what runs the tests of a package, in its folder.

@@ -48,16 +48,16 @@ func (m *Machine) Run(ctx context.Context, each func(wire.Event) error) error {
 	defer end()
 	last := &tail{}
 	cmd := exec.CommandContext(run, "nice", m.command()...)
-	cmd.ExtraFiles = []*os.File{initramfs}
 	cmd.Stderr = io.MultiWriter(m.Console, last)
+	if m.Terminal != nil {
+		cmd.Stdin, cmd.Stdout = m.Terminal, m.Terminal
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
-	events, err := cmd.StdoutPipe()
+	events, err := start(cmd, initramfs)
 	if err != nil {
 		return err
 	}
-	if err := cmd.Start(); err != nil {
-		return err
-	}
+	defer events.Close()
 	state, err := follow(events, each)
 	end()
 	switch wait := cmd.Wait(); {
@@ -70,6 +70,21 @@ func (m *Machine) Run(ctx context.Context, each func(wire.Event) error) error {
 	default:
 		return state.brokenOff(last.String(), wait)
 	}
+}
+
+// start starts QEMU with its descriptors 3, the file system, and 4, the second
+// serial port, and returns where the events can be read.
+func start(cmd *exec.Cmd, initramfs *os.File) (*os.File, error) {
+	events, port, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer port.Close()
+	cmd.ExtraFiles = []*os.File{initramfs, port}
+	if err := cmd.Start(); err != nil {
+		return nil, errors.Join(err, events.Close())
+	}
+	return events, nil
 }
 
 // initramfs writes the machine's file system into a file that exists in memory
@@ -93,17 +108,22 @@ func (m *Machine) initramfs() (*os.File, error) {
 }
 
 // command returns QEMU's command line, without the word nice. The first serial
-// port is the kernel's console and goes to the standard error, the second is
-// the guest's and goes to the standard output.
+// port is the kernel's console and goes to the terminal or, without one, to the
+// standard error; the second is the guest's and goes to descriptor 4.
 //
+// signal=on: until somebody makes the terminal wholly raw, Ctrl-C ends QEMU.
 // psi=1: Debian's kernel measures pressure only when it is told to.
 // panic=-1, -no-reboot: a panic ends the machine at once.
 func (m *Machine) command() []string {
+	console := "file,path=/dev/stderr"
+	if m.Terminal != nil {
+		console = "stdio,signal=on"
+	}
 	return []string{
 		"-n", "5", qemu,
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
 		"-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", fmt.Sprint(m.Memory),
-		"-serial", "file:/dev/stderr", "-serial", "file:/dev/stdout",
+		"-chardev", console + ",id=console", "-serial", "chardev:console", "-serial", "file:/proc/self/fd/4",
 		"-kernel", m.Kernel.image(), "-initrd", "/proc/self/fd/3",
 		"-append", "console=ttyS0 quiet panic=-1 psi=1",
 	}

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"skiff.example/course/vm/wire"
-	"skiff.example/stage01-chroot/rootfs"
 )
 
 // memory of the machine that tests run in, MiB. Its files take about 200.
@@ -67,16 +66,9 @@ func Test(ctx context.Context, o Options) error {
 
 // fill builds what runs in the machine; out is a folder for it.
 func (o Options) fill(ctx context.Context, m *Machine, out string) error {
-	host, err := rootfs.FromPrograms(programs...)
+	b, err := newBuilder(o.Root, out, programs)
 	if err != nil {
 		return err
-	}
-	b := &builder{root: o.Root, out: out, files: host.Files(), have: map[string]bool{}}
-	for _, f := range b.files {
-		b.have[f.Name] = true
-	}
-	for _, dir := range directories {
-		b.add(directory(dir))
 	}
 	if m.Guest, err = b.guest(ctx); err != nil {
 		return err
@@ -129,6 +121,15 @@ var disk = wire.Job{
 		chmod 1777 /tmp`},
 }
 
+// noDisk returns the error of the job disk at its end, if it has one, with what
+// it said.
+func noDisk(end wire.Event, said string) error {
+	if end.Status == 0 {
+		return nil
+	}
+	return fmt.Errorf("virtual machine: mount a disk on /tmp: exit status %d\n%s%s", end.Status, said, end.Error)
+}
+
 // leftOut returns a regular expression of a package's tests that do not run.
 func (o Options) leftOut(importPath string) string {
 	var tests []string
@@ -161,11 +162,9 @@ func (r *reporter) take(e wire.Event) error {
 		return nil
 	}
 	if e.Job == disk.Name {
-		if e.Status != 0 {
-			return fmt.Errorf("virtual machine: mount a disk on /tmp: exit status %d\n%s%s", e.Status, r.output.String(), e.Error)
-		}
+		err := noDisk(e, r.output.String())
 		r.output.Reset()
-		return nil
+		return err
 	}
 	v, err := judge(r.ctx, r.output.Bytes(), e.Status)
 	if err != nil {

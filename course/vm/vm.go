@@ -15,6 +15,7 @@
 //	wire            what guest and host say to each other
 //	All, Suite      which of our tests run there, and which do not, and why
 //	Test            builds them, runs them and reports as `go test` does
+//	Shell           a machine to type in, with the programs of the stages
 //
 // From power on to the first test it takes about three seconds. Nothing stays
 // on the host but the cache: the file system is in memory and there is no disk
@@ -26,6 +27,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"os"
 
 	"skiff.example/course/vm/wire"
 	"skiff.example/stage01-chroot/rootfs"
@@ -42,6 +44,9 @@ type Machine struct {
 
 	// Console is where the kernel's messages go, and QEMU's.
 	Console io.Writer
+	// Terminal, if it is not nil, is the machine's console: the kernel's
+	// messages go there, and jobs may run on it. QEMU makes it raw.
+	Terminal *os.File
 }
 
 // files returns all that is in the machine: Files, and what the guest needs to

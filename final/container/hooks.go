@@ -86,7 +86,12 @@ func (s *stage) runOne(h specs.Hook, state []byte) (err error) {
 	}
 	defer func() { err = errors.Join(err, listener.Close()) }()
 	container.Handover = listener.forPlan()
-	p, err := s.plan(&container, h, oci.Streams{
+	begin, err := s.newBegin()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, begin.Close()) }()
+	p, err := s.plan(&container, h, begin, oci.Streams{
 		Stdin:  plan.Descriptor{Number: int(stdin.Fd()), Name: "state"},
 		Output: plan.Descriptor{Number: int(output.Fd()), Name: "output"},
 	})
@@ -98,7 +103,7 @@ func (s *stage) runOne(h specs.Hook, state []byte) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, process.Close()) }()
-	if err := listener.handOver(process, s.state); err != nil {
+	if err := errors.Join(begin.pass(process), listener.handOver(process, s.state)); err != nil {
 		return errors.Join(err, process.Kill())
 	}
 	if err := waitOrKill(process, h.Timeout); err != nil {
@@ -116,10 +121,20 @@ func (s *stage) runOne(h specs.Hook, state []byte) (err error) {
 	return nil
 }
 
+// newBegin makes the stop at which a hook of the host waits when it has asked to be
+// ended with this process: if that has ended before, nobody opens the gate. One of
+// the container ends with the container.
+func (s *stage) newBegin() (*stop, error) {
+	if s.container.Spec != nil {
+		return nil, nil
+	}
+	return newStop("ends with its parent")
+}
+
 // plan makes the plan of a hook, of the host's or of the container's own.
-func (s *stage) plan(container *oci.Container, h specs.Hook, streams oci.Streams) (*plan.Plan, error) {
+func (s *stage) plan(container *oci.Container, h specs.Hook, begin *stop, streams oci.Streams) (*plan.Plan, error) {
 	if container.Spec == nil {
-		return container.HookPlan(h, s.dir, streams)
+		return container.HookPlan(h, s.dir, streams, begin.steps())
 	}
 	var given []plan.Descriptor
 	if s.born != nil {

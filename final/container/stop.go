@@ -81,6 +81,17 @@ func (s *stop) steps() []plan.Step {
 	return append(s.milestone.steps(), s.gate.Steps()...)
 }
 
+// pass waits until the process is there, and lets it go on.
+func (s *stop) pass(process *launch.Process) error {
+	if s == nil {
+		return nil
+	}
+	if err := s.wait(process); err != nil {
+		return err
+	}
+	return s.gate.Open()
+}
+
 // Close gives back what is open. A process that still waits then fails.
 func (s *stop) Close() error {
 	if s == nil {

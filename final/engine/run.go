@@ -111,6 +111,10 @@ func (r *run) prepare(j *journal.Journal) (*overlay.Stack, error) {
 	if err := os.MkdirAll(above, 0o700); err != nil {
 		return nil, fmt.Errorf("make folder for containers: %w", err)
 	}
+	above, err := filepath.EvalSymlinks(above) // undoing follows no links
+	if err != nil {
+		return nil, fmt.Errorf("find folder for containers: %w", err)
+	}
 	r.folder = filepath.Join(above, r.options.Name)
 	if err := j.Record("remove-all", r.folder); err != nil {
 		return nil, err

@@ -32,10 +32,12 @@ func (s Streams) steps() []plan.Step {
 // createContainer do while the container's root is still the host's; then it is
 // root there. dir is its working directory.
 //
+// begin are steps that wait until this process knows that the hook ends with it.
+//
 // Its environment is what the hook says and nothing else, neither this process's
 // nor the image's: with LD_PRELOAD of an image a hook ran the image's code with
 // all rights of the host (CVE-2025-23266).
-func (c *Container) HookPlan(h specs.Hook, dir string, streams Streams) (*plan.Plan, error) {
+func (c *Container) HookPlan(h specs.Hook, dir string, streams Streams, begin []plan.Step) (*plan.Plan, error) {
 	p := &plan.Plan{}
 	enter := openCgroups(p, c.Entrances)
 	c.Namespaces.Steps(p)
@@ -47,7 +49,9 @@ func (c *Container) HookPlan(h specs.Hook, dir string, streams Streams) (*plan.P
 	p.Section(chapter, "a hook")
 	// A session of its own: its timeout ends what it has started as well. With
 	// this process it ends, too: poststop must not run while it still works.
-	p.Add(plan.Setsid(), plan.ParentDeathSignal(unix.SIGKILL), plan.Umask(0o022), plan.Chdir(dir))
+	p.Add(plan.Setsid(), plan.ParentDeathSignal(unix.SIGKILL))
+	p.Add(begin...)
+	p.Add(plan.Umask(0o022), plan.Chdir(dir))
 	p.Add(streams.steps()...)
 	if err := security.RestoreLimits(p); err != nil {
 		return nil, err

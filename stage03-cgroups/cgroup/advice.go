@@ -66,26 +66,66 @@ var causes = [...]cause{
 	{"cgroup.procs", unix.ENOENT, "the group is gone"},
 	{"cgroup.procs", unix.ESRCH, "the process has ended already"},
 	{"cgroup.procs", unix.ENOSPC, "the group's cpuset.cpus or cpuset.mems is empty"},
-	{"cgroup.procs", unix.EINVAL, "a real-time process needs a group with cpu.rt_runtime_us; a thread of the kernel cannot be moved"},
-	{"cgroup.procs", unix.EBUSY, "a v2 group that hands controllers to its children holds no processes itself (cgroups(7), \"no internal processes\")"},
-	{"cgroup.procs", unix.EOPNOTSUPP, "a group beside or above this one is threaded, and cgroup.type says \"domain invalid\": it must be made threaded too (cgroups(7), \"thread mode\")"},
-	{"cgroup.procs", unix.EACCES, "who moves a process must own cgroup.procs in the group that both places have above them (cgroups(7), \"delegation containment\")"},
-	{"cgroup.subtree_control", unix.EBUSY, "a v2 group with processes of its own cannot hand controllers to its children (cgroups(7), \"no internal processes\")"},
+	{
+		"cgroup.procs", unix.EINVAL,
+		"a real-time process needs a group with cpu.rt_runtime_us; a " +
+			"thread of the kernel cannot be moved",
+	},
+	{
+		"cgroup.procs", unix.EBUSY,
+		"a v2 group that hands controllers to its children holds no processes " +
+			"itself (cgroups(7), \"no internal processes\")",
+	},
+	{
+		"cgroup.procs", unix.EOPNOTSUPP,
+		"a group beside or above this one is threaded, and cgroup.type says \"domain invalid\": " +
+			"it must be made threaded too (cgroups(7), \"thread mode\")",
+	},
+	{
+		"cgroup.procs", unix.EACCES,
+		"who moves a process must own cgroup.procs in the group that both places have " +
+			"above them (cgroups(7), \"delegation containment\")",
+	},
+	{
+		"cgroup.subtree_control", unix.EBUSY,
+		"a v2 group with processes of its own cannot hand controllers to its " +
+			"children (cgroups(7), \"no internal processes\")",
+	},
 	{"cgroup.subtree_control", unix.ENOENT, "the group above does not hand that controller down"},
-	{"cgroup.subtree_control", unix.EOPNOTSUPP, "the group is threaded, and this controller only knows whole processes (cgroups(7), \"thread mode\")"},
+	{
+		"cgroup.subtree_control", unix.EOPNOTSUPP,
+		"the group is threaded, and this controller only knows whole " +
+			"processes (cgroups(7), \"thread mode\")",
+	},
 	{"memory.limit_in_bytes", unix.EINVAL, "memory alone cannot be allowed more than memory and swap together"},
 	{"memory.memsw.limit_in_bytes", unix.EINVAL, "memory and swap together cannot be allowed less than memory alone"},
 	{"memory.oom_control", unix.EINVAL, "the root group's OOM killer stays on"},
-	{"cpu.cfs_quota_us", unix.EINVAL, "the quota is at least 1000 microseconds, not below the burst, and quota/period at most that of the parent group"},
-	{"cpu.cfs_period_us", unix.EINVAL, "the period is 1000 to 1000000 microseconds, and quota/period at most that of the parent group"},
-	{"cpu.max", unix.EINVAL, "the quota is at least 1000 microseconds and not below the burst; the period is 1000 to 1000000 microseconds"},
+	{
+		"cpu.cfs_quota_us", unix.EINVAL,
+		"the quota is at least 1000 microseconds, not below the burst, and " +
+			"quota/period at most that of the parent group",
+	},
+	{
+		"cpu.cfs_period_us", unix.EINVAL,
+		"the period is 1000 to 1000000 microseconds, and quota/period " +
+			"at most that of the parent group",
+	},
+	{
+		"cpu.max", unix.EINVAL,
+		"the quota is at least 1000 microseconds and not below the burst; " +
+			"the period is 1000 to 1000000 microseconds",
+	},
 	{"cpu.cfs_burst_us", unix.EINVAL, "the burst is at most the quota, and needs one"},
 	{"cpu.max.burst", unix.EINVAL, "the burst is at most the quota, and needs one"},
 	{"cpu.idle", unix.EINVAL, "0 is an ordinary group, 1 one that runs when no other does"},
 	{"cpu.shares", unix.EINVAL, "a group with cpu.idle 1 has no shares"},
 	{"cpu.weight", unix.EINVAL, "a group with cpu.idle 1 has no weight"},
 	{"cpu.weight", unix.ERANGE, "a weight is 1 to 10000"},
-	{"cpu.rt_*_us", unix.EINVAL, "the groups above, up to the root, must have that much real-time first, and it is at most one period (scheduler/sched-rt-group)"},
+	{
+		"cpu.rt_*_us", unix.EINVAL,
+		"the groups above, up to the root, must have that much real-time first, and it " +
+			"is at most one period (scheduler/sched-rt-group)",
+	},
 	{"cpuset.*", unix.EACCES, "those are not in the parent group's cpuset.cpus and cpuset.mems"},
 	{"cpuset.*", unix.ENOSPC, "processes are in the group: they would be left without a processor or memory node"},
 	{"cpuset.*", unix.EBUSY, "a group below uses some of what would be taken away"},
@@ -155,7 +195,8 @@ func whoMay(dir, file string) string {
 	if uint32(os.Geteuid()) == st.Uid || os.Geteuid() == 0 {
 		return "the kernel lets only a privileged process of the initial user namespace do this"
 	}
-	return fmt.Sprintf("it belongs to uid %d, and this is uid %d: ask for a group of your own (systemd: Delegate=yes; or see Delegate) and name one below it", st.Uid, os.Geteuid())
+	return fmt.Sprintf("it belongs to uid %d, and this is uid %d: ask for a group of your own "+
+		"(systemd: Delegate=yes; or see Delegate) and name one below it", st.Uid, os.Geteuid())
 }
 
 // mkdirError says which group could not be made, and the usual cause.

@@ -11,8 +11,11 @@
 package cgroup
 
 import (
+	"cmp"
 	"fmt"
+	"math"
 	"strconv"
+	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -24,7 +27,7 @@ func blkioAsked(r *specs.LinuxResources) bool {
 
 func setBlkioV1(dir string, r *specs.LinuxResources) error {
 	b := r.BlockIO
-	if err := checkWeights(b); err != nil {
+	if err := checkBlkio(b); err != nil {
 		return err
 	}
 	file := "blkio.weight"
@@ -43,7 +46,7 @@ func setBlkioV1(dir string, r *specs.LinuxResources) error {
 
 func setBlkioV2(dir string, r *specs.LinuxResources) error {
 	b := r.BlockIO
-	if err := checkWeights(b); err != nil {
+	if err := checkBlkio(b); err != nil {
 		return err
 	}
 	file, convert := "io.weight", ioWeight
@@ -69,33 +72,55 @@ func setBlkioV2(dir string, r *specs.LinuxResources) error {
 
 // ioWeight converts a weight of v1, 10 to 1000, to one of v2, 1 to 10000.
 func ioWeight(n uint16) uint64 {
-	return 1 + (uint64(max(n, 10))-10)*9999/990
+	return 1 + (uint64(n)-10)*9999/990
 }
 
-// checkWeights refuses what is never written. Leaf weights left the kernel
-// with CFQ (5.0).
-func checkWeights(b *specs.LinuxBlockIO) error {
+// checkBlkio refuses what is never written, or what the kernel would take for
+// another number. Leaf weights left it with CFQ (5.0).
+func checkBlkio(b *specs.LinuxBlockIO) error {
 	leaf := set(b.LeafWeight)
 	for _, d := range b.WeightDevice {
 		leaf = leaf || set(d.LeafWeight)
 		if !set(d.Weight) && !set(d.LeafWeight) {
 			return invalid("blockIO.weightDevice %s has no weight", device(d.LinuxBlockIODevice))
 		}
-		if err := checkWeight(d.Weight); err != nil {
+		if err := cmp.Or(checkWeight(d.Weight), checkDevice(d.LinuxBlockIODevice)); err != nil {
 			return err
 		}
 	}
 	if leaf {
 		return invalid("blockIO.leafWeight: Linux has none since 5.0")
 	}
+	for _, c := range ceilings(b) {
+		if err := cmp.Or(checkDevice(c.LinuxBlockIODevice), checkRate(c)); err != nil {
+			return err
+		}
+	}
 	return checkWeight(b.Weight)
 }
 
-// checkWeight: both v1 and BFQ know weights of 1 to 1000, and only the
-// conversion to v2's would take a greater one for a value.
+// checkWeight: v1 and BFQ would take 1 to 9 as well, v2 would make 10 of them.
 func checkWeight(n *uint16) error {
-	if n != nil && *n > 1000 {
+	if set(n) && (*n < 10 || *n > 1000) {
 		return invalid("blockIO weight %d: 10 to 1000", *n)
+	}
+	return nil
+}
+
+// checkDevice: the kernel puts both numbers into one of 32 bits, and what is too
+// great for its place becomes part of the other, or nothing.
+func checkDevice(d specs.LinuxBlockIODevice) error {
+	if d.Major < 0 || d.Minor < 0 || d.Major > maxMajor || d.Minor > maxMinor {
+		return invalid("blockIO: there is no device %s", device(d))
+	}
+	return nil
+}
+
+// checkRate: of operations the kernel keeps 32 bits, and would take 1<<32 for 0 in
+// v1, and for no limit in v2.
+func checkRate(c ceiling) error {
+	if strings.HasSuffix(c.v1, "iops_device") && c.Rate >= math.MaxUint32 {
+		return invalid("blockIO: %d operations a second on %s: at most %d", c.Rate, device(c.LinuxBlockIODevice), math.MaxUint32-1)
 	}
 	return nil
 }

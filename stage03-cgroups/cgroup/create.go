@@ -124,8 +124,15 @@ func (m *Manager) mkdir(root, dir string) error {
 	return nil
 }
 
-// prepare gives the new groups what a process needs to enter.
+// prepare gives the groups what a process needs to enter, and to be more than one.
 func (m *Manager) prepare() error {
+	for _, g := range m.groups() {
+		if !slices.Contains(m.made, g.dir) {
+			if err := letFork(g.dir); err != nil {
+				return err
+			}
+		}
+	}
 	for _, g := range m.v1 {
 		if slices.Contains(g.controllers, "cpuset") {
 			if err := inheritCpuset(g.root, g.dir, slices.Contains(m.made, g.dir)); err != nil {
@@ -153,27 +160,41 @@ func (m *Manager) prepare() error {
 	return nil
 }
 
+// letFork takes back what Kill has done to a group that was not ours to remove:
+// nobody forks there any more.
+func letFork(dir string) error {
+	if value, err := readAll(dir + "/pids.max"); err != nil || strings.TrimSpace(value) != "0" {
+		return nil // there is no such file in most groups of v1
+	}
+	return write(dir, "pids.max", unlimited)
+}
+
 // Add moves the process pid, with all its threads, into the group in every
 // hierarchy. Its children are born there. A process in a frozen v1 group
 // stops: ask Frozen before.
-func (m *Manager) Add(pid int) error {
-	if pid <= 0 { // the kernel takes 0 for the writer itself
-		return fmt.Errorf("cgroup: add process %d: %w", pid, unix.ESRCH)
-	}
-	value := strconv.Itoa(pid)
-	for _, g := range m.groups() {
-		if err := write(g.dir, "cgroup.procs", value); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
+//
 // Add makes the kernel wait until no process of the machine is in the middle
 // of a fork or an exit: some milliseconds, often more than all else that a
 // container needs (percpu_down_write in cgroup_attach_lock(),
 // kernel/cgroup/cgroup.c). A new process has two ways in that do not: in v2 it
 // is born inside (Descriptor), in v1 it moves itself (Entrances).
+func (m *Manager) Add(pid int) error { return add(pid, m.groups()) }
+
+// AddV1 is Add for a process that was born in the v2 group: see Descriptor. On a
+// unified machine nothing is left to do.
+func (m *Manager) AddV1(pid int) error { return add(pid, m.v1) }
+
+func add(pid int, groups []group) error {
+	if pid <= 0 { // the kernel takes 0 for the writer itself
+		return fmt.Errorf("cgroup: add process %d: %w", pid, unix.ESRCH)
+	}
+	for _, g := range groups {
+		if err := write(g.dir, "cgroup.procs", strconv.Itoa(pid)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // Descriptor opens the group's v2 directory for clone3(2) with
 // CLONE_INTO_CGROUP, which lets a child be born in the group. The caller closes

@@ -1,7 +1,7 @@
 // The device filter of cgroup v2: a BPF program that the kernel runs each time
 // a process of the group opens a device or makes a node (kernel documentation,
-// admin-guide/cgroup-v2, "Device controller"). It is handed struct bpf_cgroup_dev_ctx of linux/bpf.h, and
-// answers 1, allowed, or 0, EPERM.
+// admin-guide/cgroup-v2, "Device controller"). It is handed struct
+// bpf_cgroup_dev_ctx of linux/bpf.h, and answers 1, allowed, or 0, EPERM.
 //
 // Later rules win, so the program tries them from the last to the first, and
 // the first that speaks of the device decides. It decides for each kind of
@@ -188,6 +188,9 @@ func currentFilter(group int) (*bpf.Program, error) {
 // replaceFilter loads the program and attaches it in the place of old.
 func replaceFilter(group int, code []bpf.Instruction, old *bpf.Program) error {
 	p, err := bpf.LoadDeviceFilter(filterName, code)
+	if errors.Is(err, unix.E2BIG) {
+		return hint.Add(err, "these are more rules than the kernel can check: rules for all access (rwm) take it the least, and wildcards save many")
+	}
 	if err != nil {
 		return err
 	}

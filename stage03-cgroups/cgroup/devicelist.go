@@ -9,6 +9,7 @@ package cgroup
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -71,12 +72,40 @@ func minus(access, taken string) string {
 	}, access)
 }
 
-// currentDevices returns the list that rules will change. It need not be read
-// when they begin with one that replaces it, as almost all do.
-func currentDevices(dir string, rules []deviceRule) (*deviceList, error) {
-	if rules[0].kind == 'a' {
-		return &deviceList{}, nil
+// clone is a copy that can be changed.
+func (l *deviceList) clone() *deviceList {
+	return &deviceList{l.allow, slices.Clone(l.exceptions)}
+}
+
+// changes are the rules that make then of l, both of which deny all but their
+// exceptions: first what is allowed more, then what no longer is.
+func (l *deviceList) changes(then *deviceList) []deviceRule {
+	var rules []deviceRule
+	add := func(allow bool, of, without *deviceList) {
+		for _, e := range of.exceptions {
+			e.allow, e.access = allow, minus(e.access, without.accessTo(e))
+			if e.access != "" {
+				rules = append(rules, e)
+			}
+		}
 	}
+	add(true, then, l)
+	add(false, l, then)
+	return rules
+}
+
+// accessTo is what the list's exceptions with exactly these numbers say.
+func (l *deviceList) accessTo(d deviceRule) (access string) {
+	for _, e := range l.exceptions {
+		if e.kind == d.kind && e.major == d.major && e.minor == d.minor {
+			access += e.access
+		}
+	}
+	return access
+}
+
+// currentDevices returns the list that rules will change.
+func currentDevices(dir string) (*deviceList, error) {
 	text, err := read(dir, "devices.list")
 	if err != nil {
 		return nil, err

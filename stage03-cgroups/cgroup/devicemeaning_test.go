@@ -49,7 +49,7 @@ func meant(rules []specs.LinuxDeviceCgroup, a access) bool {
 func randomRules(random *rand.Rand) []specs.LinuxDeviceCgroup {
 	pick := func(words ...string) string { return words[random.IntN(len(words))] }
 	number := func() *int64 {
-		n := []int64{-2, -1, 0, 1, 1, 2, 4294967295}[random.IntN(7)]
+		n := []int64{-2, -1, 0, 1, 1, 2, 4095}[random.IntN(7)]
 		if n == -2 {
 			return nil
 		}
@@ -66,7 +66,7 @@ func randomRules(random *rand.Rand) []specs.LinuxDeviceCgroup {
 }
 
 func randomAccess(random *rand.Rand) access {
-	numbers := []int64{0, 1, 2, 3, 4294967295}
+	numbers := []int64{0, 1, 2, 3, 4095}
 	return access{
 		"cb"[random.IntN(2)], numbers[random.IntN(5)], numbers[random.IntN(5)],
 		[]string{"r", "w", "m", "rw"}[random.IntN(4)], // the kernel asks for no other

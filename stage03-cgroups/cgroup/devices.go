@@ -11,7 +11,6 @@ package cgroup
 
 import (
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 
@@ -70,6 +69,13 @@ type deviceRule struct {
 // wildcard is a major or minor number that stands for all.
 const wildcard = -1
 
+// The greatest numbers that a device has: include/linux/kdev_t.h in the kernel.
+// Beyond them is the one that a v1 group takes for all devices, 1<<32 − 1.
+const (
+	maxMajor = 1<<12 - 1
+	maxMinor = 1<<20 - 1
+)
+
 // String formats the rule as a line for devices.allow and devices.deny.
 func (d deviceRule) String() string {
 	if d.kind == 'a' {
@@ -96,8 +102,8 @@ func deviceRules(rules []specs.LinuxDeviceCgroup) ([]deviceRule, error) {
 		if r.Minor != nil {
 			d.minor = *r.Minor
 		}
-		if d.major < wildcard || d.minor < wildcard || max(d.major, d.minor) > math.MaxUint32 {
-			return nil, invalid("devices: rule %d: number %d:%d", i, d.major, d.minor)
+		if d.major < wildcard || d.minor < wildcard || d.major > maxMajor || d.minor > maxMinor {
+			return nil, invalid("devices: rule %d: there is no device %d:%d", i, d.major, d.minor)
 		}
 		if r.Access == "" || strings.Trim(r.Access, "rwm") != "" {
 			return nil, invalid("devices: rule %d: access %q is not made of r, w and m", i, r.Access)
@@ -129,25 +135,37 @@ func (d deviceRule) everything() bool {
 
 func devicesAsked(r *specs.LinuxResources) bool { return len(r.Devices) > 0 }
 
-// setDevicesV1 writes the rules in order. Each file is opened once; each write
-// is one rule.
+// setDevicesV1 writes the rules in order; but where the group denies all but
+// exceptions, before and after, only what is different. Processes that run would
+// otherwise have no device for a moment, and if this one is killed in it, for
+// ever. (Nor does the kernel take "a" from a group that has others below it.)
 func setDevicesV1(dir string, r *specs.LinuxResources) error {
 	rules, err := deviceRules(r.Devices)
 	if err != nil {
 		return err
 	}
-	list, err := currentDevices(dir, rules)
+	now, err := currentDevices(dir)
 	if err != nil {
 		return err
 	}
+	then := now.clone()
 	for _, rule := range rules {
-		if err := list.apply(rule); err != nil {
+		if err := then.apply(rule); err != nil {
 			return err
 		}
 	}
+	if !now.allow && !then.allow {
+		rules = now.changes(then)
+	}
+	return writeDevices(dir, rules)
+}
+
+// writeDevices opens each file once; each write is one rule.
+func writeDevices(dir string, rules []deviceRule) error {
 	var files [2]int // devices.deny, devices.allow
 	for i, name := range [...]string{"devices.deny", "devices.allow"} {
-		if files[i], err = openControl(dir, name); err != nil {
+		var err error
+		if files[i], err = openControl(unix.AT_FDCWD, dir+"/"+name); err != nil {
 			return fmt.Errorf("cgroup: open %q: %w", dir+"/"+name, err)
 		}
 		defer unix.Close(files[i])

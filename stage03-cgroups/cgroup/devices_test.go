@@ -134,3 +134,25 @@ func oneAtATime(tries string) string {
 	words := slices.DeleteFunc(strings.Fields(tries), func(word string) bool { return strings.HasSuffix(word, "-both") })
 	return strings.Join(words, " ")
 }
+
+// An update takes away what is no longer allowed, and nothing for a moment; nor
+// does it matter that there are groups below.
+func TestAnUpdateOfDevicesIsNotFelt(t *testing.T) {
+	testkit.HostUnchanged(t)
+	m := create(t, legacy(t), "update")
+	const null = `,{"allow":true,"type":"c","major":1,"minor":3,"access":"rwm"}`
+	must(t, m.Set(devices(t, denyAll+null+`,{"allow":true,"type":"c","major":1,"minor":5,"access":"rw"}`)))
+	create(t, legacy(t), "update/below")
+	shell := start(t, m, "echo in; while read line < /dev/null || :; do :; done 2>&1")
+	shell.line()
+	for i := range 50 {
+		must(t, m.Set(devices(t, denyAll+null+fmt.Sprintf(`,{"allow":true,"type":"c","major":1,"minor":%d,"access":"r"}`, 7+i%2))))
+	}
+	if got := run(t, "sort "+dir(m, "devices")+"/devices.list"); got != "c 1:3 rwm\nc 1:8 r" {
+		t.Errorf("the list is %q", got)
+	}
+	must(t, m.Kill())
+	if said := shell.rest(); said != "" {
+		t.Errorf("it said %q", said)
+	}
+}

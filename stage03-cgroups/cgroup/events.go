@@ -3,10 +3,12 @@
 //
 // v2: memory.events changes, and poll(2) on it returns POLLPRI (admin-guide/
 // cgroup-v2, "memory.events"). It does not return when the group is removed, so
-// inotify(7) tells which groups beside this one, or this one, went. v1: an eventfd(2) is registered by writing its
-// number and that of memory.oom_control to cgroup.event_control (admin-guide/
-// cgroup-v1/memory, "OOM Control"); the kernel adds one to it each time that it
-// finds nothing to free, and also when the group is removed.
+// inotify(7) tells which groups beside this one, or this one, went.
+//
+// v1: an eventfd(2) is registered by writing its number and that of
+// memory.oom_control to cgroup.event_control (admin-guide/cgroup-v1/memory, "OOM
+// Control"); the kernel adds one to it each time that it finds nothing to free,
+// and also when the group is removed.
 
 package cgroup
 
@@ -140,10 +142,11 @@ func (w *memoryWatch) close() {
 }
 
 // v1 says that it is about to kill, and counts the kill a moment later: for so
-// long after each event, the counters are read again.
+// long after each event, the counters are read again. Where the kill ends the
+// container, the group may be gone before: of its end the runtime tells.
 const (
-	rereadEvery = 10 * time.Millisecond
-	rereadFor   = time.Second
+	rereadEvery = time.Millisecond
+	rereadFor   = 200 * time.Millisecond
 )
 
 // loop tells the counters whenever they changed. wake becomes readable when the

@@ -17,25 +17,32 @@ import (
 // write writes value to dir/file in a single write(2): the kernel takes each
 // write for a whole command.
 func write(dir, file, value string) error {
+	return writeError(dir, file, value, writeAt(unix.AT_FDCWD, dir+"/"+file, value))
+}
+
+// writeAt is write to a file below an open directory. Its error is the bare
+// errno.
+func writeAt(dir int, file, value string) error {
 	fd, err := openControl(dir, file)
-	if err == nil {
-		err = writeFd(fd, value)
-		unix.Close(fd)
+	if err != nil {
+		return err
 	}
-	return writeError(dir, file, value, err)
+	defer unix.Close(fd)
+	return writeFd(fd, value)
 }
 
 // openControl opens a control file as the shell's >> does. To the kernel it
 // is the same as >, but in an ordinary folder that stands for a group, each
 // write leaves a line.
-func openControl(dir, file string) (int, error) {
-	return unix.Open(dir+"/"+file, unix.O_WRONLY|unix.O_APPEND|unix.O_CLOEXEC, 0)
+func openControl(dir int, file string) (int, error) {
+	return unix.Openat(dir, file, unix.O_WRONLY|unix.O_APPEND|unix.O_CLOEXEC, 0)
 }
 
 // writeFd writes value to an open control file, and a newline as echo does: a
-// write of no bytes, for an empty value, would reach no file. Lowering a v1 memory limit
-// frees pages meanwhile and gives up with EINTR when a signal comes, such as
-// the SIGURG with which the Go runtime preempts a thread (golang.org/issue/38033).
+// write of no bytes, for an empty value, would reach no file. Lowering a v1
+// memory limit frees pages meanwhile and gives up with EINTR when a signal
+// comes, such as the SIGURG with which the Go runtime preempts a thread
+// (golang.org/issue/38033).
 func writeFd(fd int, value string) error {
 	for {
 		_, err := unix.Write(fd, []byte(value+"\n"))
@@ -55,8 +62,11 @@ func read(dir, file string) (string, error) {
 }
 
 // readAll reads a whole file. Its error is the bare errno.
-func readAll(name string) (string, error) {
-	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+func readAll(name string) (string, error) { return readAt(unix.AT_FDCWD, name) }
+
+// readAt is readAll for a file below an open directory.
+func readAt(dir int, name string) (string, error) {
+	fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return "", err
 	}
@@ -77,9 +87,10 @@ func readAll(name string) (string, error) {
 	}
 }
 
-// exists reports whether dir/file is there.
+// exists reports whether dir/file is there. What cannot be looked at for another
+// reason is: whoever then opens it says why.
 func exists(dir, file string) bool {
-	return unix.Access(dir+"/"+file, unix.F_OK) == nil
+	return !errNotThere(unix.Access(dir+"/"+file, unix.F_OK))
 }
 
 // key returns the number behind key in a file of "key number" lines.

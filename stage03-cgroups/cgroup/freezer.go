@@ -5,16 +5,13 @@
 // The two versions differ where it hurts. A process frozen by v2 can still be
 // killed. One frozen by v1 is stuck in the kernel: not even SIGKILL ends it
 // before it is thawed. So v2 freezes wherever there is a v2 hierarchy, hybrid
-// machines included, and whatever is to be killed is thawed first.
+// machines included, and whatever is to be killed is thawed as well.
 
 package cgroup
 
 import (
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -115,8 +112,8 @@ func (m *Manager) Thaw() error {
 }
 
 // Frozen reports whether the group, or a group above it, is frozen or about to
-// be, by whichever version and whoever did it. A group that does not exist is
-// not frozen.
+// be, by whichever version and whoever did it. A group that does not exist, or
+// cannot be read, is not.
 func (m *Manager) Frozen() bool {
 	for _, dir := range m.dirs() {
 		if frozen(dir) {
@@ -142,31 +139,12 @@ func frozen(dir string) bool {
 // thawTree thaws dir, of any version, and the groups below it: a container may
 // have frozen a group of its own.
 func thawTree(dir string) error {
-	return walk(dir, func(dir string) error {
-		for file, value := range map[string]string{"freezer.state": "THAWED", "cgroup.freeze": "0"} {
-			if !exists(dir, file) {
-				continue
-			}
-			if err := write(dir, file, value); err != nil && !errNotThere(err) {
+	return walk(dir, func(group int) error {
+		for _, s := range [...]setting{{"freezer.state", "THAWED"}, {"cgroup.freeze", "0"}} {
+			if err := writeAt(group, s.file, s.value); err != nil && !errNotThere(err) {
 				return err
 			}
 		}
 		return nil
-	})
-}
-
-// walk calls f for dir and the groups below it, parents first. Groups that
-// vanish meanwhile are left out.
-func walk(dir string, f func(dir string) error) error {
-	return filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
-		switch {
-		case errors.Is(err, os.ErrNotExist):
-			return nil
-		case err != nil:
-			return fmt.Errorf("cgroup: %w", err)
-		case d.IsDir():
-			return f(name)
-		}
-		return nil
-	})
+	}, nil)
 }

@@ -317,3 +317,123 @@ func TestDeleteOfAGroupThatForks(t *testing.T) {
 		reap(t)
 	})
 }
+
+// nest makes groups below dir until no path names the last, and removes after the
+// test what is left of them.
+func nest(t *testing.T, dir string) (bottom int) {
+	t.Helper()
+	name := strings.Repeat("d", 250)
+	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	must(t, err)
+	fds := []int{fd}
+	for range 20 {
+		must(t, unix.Mkdirat(fd, name, 0o755))
+		fd, err = unix.Openat(fd, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		must(t, err)
+		fds = append(fds, fd)
+	}
+	t.Cleanup(func() {
+		for i := len(fds) - 2; i >= 0; i-- {
+			if err := unix.Unlinkat(fds[i], name, unix.AT_REMOVEDIR); err != nil && err != unix.ENOENT {
+				t.Error(err)
+			}
+		}
+		for _, fd := range fds {
+			unix.Close(fd)
+		}
+	})
+	return fd
+}
+
+// freezeBelow nests groups of the v1 freezer as well, and freezes pid down there.
+func freezeBelow(t *testing.T, m *cgroup.Manager, pid int) {
+	t.Helper()
+	if m.Paths()["freezer"] == "" {
+		return
+	}
+	bottom := nest(t, m.Paths()["freezer"])
+	for _, write := range []struct{ file, value string }{{"cgroup.procs", itoa(pid)}, {"freezer.state", "FROZEN"}} {
+		fd, err := unix.Openat(bottom, write.file, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+		must(t, err)
+		_, err = unix.Write(fd, []byte(write.value))
+		unix.Close(fd)
+		must(t, err)
+	}
+}
+
+// A container that may write to its groups makes some that no path can name.
+func TestGroupsDeeperThanAnyPath(t *testing.T) {
+	kinds(t, func(t *testing.T, h *cgroup.Hierarchies) {
+		m := create(t, h, "deep")
+		shell := start(t, m, "echo in; exec sleep 60")
+		shell.line()
+		pid := shell.cmd.Process.Pid
+		bottom := nest(t, dir(m, "pids"))
+		procs, err := unix.Openat(bottom, "cgroup.procs", unix.O_WRONLY|unix.O_CLOEXEC, 0)
+		must(t, err)
+		_, err = unix.Write(procs, []byte(itoa(pid)))
+		unix.Close(procs)
+		must(t, err)
+		freezeBelow(t, m, pid)
+		if pids, err := m.Processes(); err != nil || len(pids) != 1 || pids[0] != pid {
+			t.Errorf("processes %v (%v), want %d", pids, err, pid)
+		}
+		must(t, m.Kill())
+		shell.cmd.Wait()
+		must(t, m.Delete())
+		gone(t, m)
+	})
+}
+
+// Groups that cannot be gone through are no reason to spare the others.
+func TestKillGoesOnAfterAFailure(t *testing.T) {
+	testkit.HostUnchanged(t)
+	m := create(t, detect(t), "goes-on")
+	shell := start(t, m, "echo in; exec sleep 60")
+	shell.line()
+	// Of a machine where one of the hierarchies is an ordinary file.
+	file := filepath.Join(t.TempDir(), "file")
+	must(t, os.WriteFile(file, nil, 0o600))
+	h := detect(t)
+	h.V1 = append([]cgroup.Hierarchy{{MountPoint: file, Controllers: []string{"none"}}}, h.V1...)
+	if err := manager(t, h, "/skiff-test-goes-on").Kill(); err == nil {
+		t.Error("no word of the file")
+	}
+	eventually(t, "it was killed", func() bool { s := state(shell.cmd.Process.Pid); return s == "Z" || s == "" })
+}
+
+// A journal names groups, and nothing else is removed in its name.
+func TestUndoLeavesFoldersAlone(t *testing.T) {
+	testkit.HostUnchanged(t)
+	folder := t.TempDir()
+	t.Chdir(filepath.Dir(folder))
+	for _, path := range []string{folder, filepath.Base(folder)} {
+		for kind, undo := range cgroup.Undoers() {
+			if err := undo([]string{path}); !errors.Is(err, unix.EINVAL) {
+				t.Errorf("%s %s: %v, want %v", kind, path, err, unix.EINVAL)
+			}
+		}
+	}
+	if _, err := os.Stat(folder); err != nil {
+		t.Error(err)
+	}
+}
+
+// Kill lets nobody fork in a group of v1. Whoever uses it next may.
+func TestAGroupThatWasKilledCanBeUsedAgain(t *testing.T) {
+	kinds(t, func(t *testing.T, h *cgroup.Hierarchies) {
+		owner := create(t, h, "again")
+		for range 2 {
+			m := manager(t, h, "/skiff-test-again")
+			must(t, m.Create(nil))
+			shell := start(t, m, "sleep 60 & echo forked; wait")
+			if said := shell.line(); said != "forked" {
+				t.Errorf("it said %q", said)
+			}
+			must(t, m.Kill())
+			shell.cmd.Wait()
+			reap(t)
+			eventually(t, "it is empty", func() bool { pids, err := owner.Processes(); return err == nil && len(pids) == 0 })
+		}
+	})
+}

@@ -153,3 +153,21 @@ func TestSharesBecomeWeight(t *testing.T) {
 		}
 	}
 }
+
+// Quota, period and burst bound each other, and the group above bounds them: there
+// is one order that leads there.
+func TestAQuotaThatGrowsWithItsPeriodAndBurst(t *testing.T) {
+	kinds(t, func(t *testing.T, h *cgroup.Hierarchies) {
+		if h.Mode() == cgroup.Unified && !strings.Contains(run(t, "cat "+h.V2.MountPoint+"/cgroup.controllers"), "cpu ") {
+			return // the v2 half of a hybrid machine
+		}
+		above, m := create(t, h, "grows"), create(t, h, "grows/below")
+		must(t, above.Set(resources(t, `{"cpu": {"quota": 50000, "period": 100000}}`)))
+		must(t, m.Set(resources(t, `{"cpu": {"quota": 50000, "period": 100000, "burst": 40000}}`)))
+		must(t, m.Set(resources(t, `{"cpu": {"quota": 200000, "period": 400000, "burst": 150000}}`)))
+		must(t, m.Set(resources(t, `{"cpu": {"quota": 50000, "period": 100000, "burst": 40000}}`)))
+		if err := m.Set(resources(t, `{"cpu": {"quota": 1, "period": 100000}}`)); !errors.Is(err, unix.EINVAL) {
+			t.Errorf("error %v", err)
+		}
+	})
+}

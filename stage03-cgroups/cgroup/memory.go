@@ -74,7 +74,7 @@ func setMemoryV2(dir string, r *specs.LinuxResources) error {
 	if err := checkMemory(m); err != nil {
 		return err
 	}
-	swap, err := swapAlone(m)
+	swap, err := swapBesides(dir, m)
 	if err != nil {
 		return err
 	}
@@ -104,7 +104,14 @@ func checkMemory(m *specs.LinuxMemory) error {
 	if m.Swappiness != nil && *m.Swappiness > 100 {
 		return invalid("memory.swappiness %d: 0 to 100", *m.Swappiness)
 	}
+	if set(m.Limit) && set(m.Swap) && *m.Swap > 0 && *m.Swap < *m.Limit {
+		return lessThanMemory(m)
+	}
 	return nil
+}
+
+func lessThanMemory(m *specs.LinuxMemory) error {
+	return invalid("memory.swap %d is the sum of memory and swap, and less than memory.limit %d", *m.Swap, *m.Limit)
 }
 
 // maxOf formats a memory limit for v2; "" if none was mentioned.
@@ -113,6 +120,23 @@ func maxOf(n *int64) string {
 		return ""
 	}
 	return limit(*n)
+}
+
+// swapBesides is swapAlone, where an update with no limit on memory means the one
+// that the group has.
+func swapBesides(dir string, m *specs.LinuxMemory) (string, error) {
+	if !set(m.Swap) || set(m.Limit) {
+		return swapAlone(m)
+	}
+	now, err := readNumber(dir, "memory.max")
+	if err != nil {
+		return "", err
+	}
+	limit := int64(-1)
+	if now != NoLimit {
+		limit = int64(now)
+	}
+	return swapAlone(&specs.LinuxMemory{Swap: m.Swap, Limit: &limit})
 }
 
 // swapAlone returns the value for memory.swap.max. The specification's swap is
@@ -129,7 +153,7 @@ func swapAlone(m *specs.LinuxMemory) (string, error) {
 	case !set(m.Limit) || *m.Limit < 0:
 		return "", invalid("memory.swap %d needs memory.limit, because it is the sum of both", *m.Swap)
 	case *m.Swap < *m.Limit:
-		return "", invalid("memory.swap %d is the sum of memory and swap, and less than memory.limit %d", *m.Swap, *m.Limit)
+		return "", lessThanMemory(m)
 	}
 	return strconv.FormatInt(*m.Swap-*m.Limit, 10), nil
 }

@@ -135,6 +135,16 @@ func TestUpdateOfTheQuota(t *testing.T) {
 	}
 }
 
+// The sum of memory and swap, for a group that has a limit of memory.
+func TestUpdateOfSwapAlone(t *testing.T) {
+	m := record(t, "unified")
+	m.put("web/memory.max", "1048576\n")
+	must(t, m.Set(resources(t, `{"memory": {"swap": 3145728}}`)))
+	if got := m.written(); got != "memory.swap.max: 2097152\n" {
+		t.Errorf("written: %s", got)
+	}
+}
+
 // A kernel without swap has no file for it, and none is needed to have none.
 func TestNoSwapWhereTheKernelHasNone(t *testing.T) {
 	for kind, file := range map[string]string{"legacy": "memory/web/memory.memsw.limit_in_bytes", "unified": "web/memory.swap.max"} {

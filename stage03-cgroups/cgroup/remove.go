@@ -7,6 +7,7 @@
 package cgroup
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path"
@@ -49,6 +50,10 @@ func Undo(dirs []string) error {
 func UndoParents(dirs []string) error {
 	var failed []error
 	for _, dir := range dirs {
+		if err := own(dir); err != nil {
+			failed = append(failed, err)
+			continue
+		}
 		switch err := unix.Rmdir(dir); err {
 		case nil, unix.ENOENT, unix.EBUSY, unix.ENOTEMPTY:
 		default:
@@ -75,21 +80,13 @@ func (m *Manager) Delete() error {
 // Processes returns the pids of the processes in the group and the groups
 // below it, in ascending order, as the caller's pid namespace knows them.
 func (m *Manager) Processes() ([]int, error) {
-	var all []int
-	for _, dir := range m.dirs() {
-		pids, err := processes(dir)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, pids...)
-	}
-	slices.Sort(all)
-	return slices.Compact(all), nil
+	return processes(m.dirs()...)
 }
 
 // Kill thaws the group and sends SIGKILL to every process in it and in the
 // groups below it. It does not wait for them to end. In v1 the group cannot
-// fork any more afterwards: a fork bomb would outrun the signals.
+// fork any more afterwards, until the next [Manager.Create]: a fork bomb would
+// outrun the signals. It goes on after a failure and returns all errors, joined.
 func (m *Manager) Kill() error {
 	return kill(m.dirs())
 }
@@ -97,31 +94,34 @@ func (m *Manager) Kill() error {
 // remove removes the groups dirs with all that is in them.
 func remove(dirs []string) error {
 	deadline := time.Now().Add(removeTimeout)
-	left, err := rmdir(dirs) // mostly all have ended already, and this is all
-	for pause := 100 * time.Microsecond; err == nil && len(left) > 0; pause = min(2*pause, 20*time.Millisecond) {
-		if err := kill(left); err != nil {
-			return err
-		}
-		if left, err = rmdir(left); err != nil || len(left) == 0 {
+	left, refused := rmdir(dirs) // mostly all have ended already, and this is all
+	for pause := 100 * time.Microsecond; len(left) > 0; pause = min(2*pause, 20*time.Millisecond) {
+		unkilled := kill(left)
+		var failed error
+		left, failed = rmdir(left)
+		refused = errors.Join(refused, failed)
+		if len(left) == 0 {
 			break
 		}
 		if time.Now().After(deadline) {
-			return stubborn(left[0])
+			return errors.Join(refused, unkilled, stubborn(left[0]))
 		}
 		time.Sleep(pause)
 	}
-	return err
+	return refused
 }
 
 // rmdir removes the groups dirs and those below them, and returns those in
-// which there is still somebody.
+// which there is still somebody. The error is of the others.
 func rmdir(dirs []string) (busy []string, err error) {
+	var failed []error
 	for _, dir := range dirs {
+		if err := own(dir); err != nil {
+			failed = append(failed, err)
+			continue
+		}
 		err := unix.Rmdir(dir)
 		if err == unix.EBUSY || err == unix.ENOTEMPTY {
-			if err := own(dir); err != nil {
-				return nil, err
-			}
 			err = rmdirTree(dir)
 		}
 		switch err {
@@ -129,28 +129,36 @@ func rmdir(dirs []string) (busy []string, err error) {
 		case unix.EBUSY, unix.ENOTEMPTY:
 			busy = append(busy, dir)
 		default:
-			return nil, fmt.Errorf("cgroup: rmdir %q: %w", dir, err)
+			failed = append(failed, fmt.Errorf("cgroup: rmdir %q: %w", dir, err))
 		}
 	}
-	return busy, nil
+	return busy, errors.Join(failed...)
 }
 
-// own refuses a directory in which nobody may be killed: one that is not in a
-// cgroup file system, and the root of one, which holds every process there is.
+// own refuses a directory in which nobody may be killed and which nobody may
+// remove: one that is not in a cgroup file system, and the root of one, which
+// holds every process there is. One that is not there is fine.
 func own(dir string) error {
-	var fs unix.Statfs_t
-	if err := unix.Statfs(dir, &fs); err != nil {
-		if err == unix.ENOENT {
-			return nil
-		}
-		return fmt.Errorf("cgroup: statfs %q: %w", dir, err)
+	if !path.IsAbs(dir) || path.Clean(dir) != dir {
+		return invalid("remove %q: need a clean absolute path", dir)
 	}
+	fd, err := unix.Openat2(unix.AT_FDCWD, dir, &unix.OpenHow{
+		Flags: unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS,
+	})
+	if errNotThere(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("cgroup: open %q: %w", dir, err)
+	}
+	defer unix.Close(fd)
+	var fs unix.Statfs_t
 	var st unix.Statx_t
-	if err := unix.Statx(unix.AT_FDCWD, dir, unix.AT_SYMLINK_NOFOLLOW, 0, &st); err != nil {
-		return fmt.Errorf("cgroup: statx %q: %w", dir, err)
+	if err := cmp.Or(unix.Fstatfs(fd, &fs), unix.Statx(fd, "", unix.AT_EMPTY_PATH, 0, &st)); err != nil {
+		return fmt.Errorf("cgroup: look at %q: %w", dir, err)
 	}
 	group := fs.Type == unix.CGROUP_SUPER_MAGIC || fs.Type == unix.CGROUP2_SUPER_MAGIC
-	if !group || st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0 || !path.IsAbs(dir) {
+	if !group || st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0 {
 		return invalid("remove %q: not a group below the root of a hierarchy", dir)
 	}
 	return nil
@@ -159,75 +167,80 @@ func own(dir string) error {
 // rmdirTree removes dir and the groups below it, the deepest first. Its error
 // is that of dir itself.
 func rmdirTree(dir string) error {
-	var below []string
-	if err := walk(dir, func(d string) error { below = append(below, d); return nil }); err != nil {
-		return err
+	last := error(unix.ENOENT)
+	err := walk(dir, nil, func(above int, name string) error {
+		last = unix.Unlinkat(above, name, unix.AT_REMOVEDIR)
+		return nil
+	})
+	if errors.Is(err, unix.ETIMEDOUT) { // somebody makes more of them all the time
+		return unix.EBUSY
 	}
-	err := error(unix.ENOENT)
-	for _, d := range slices.Backward(below) {
-		err = unix.Rmdir(d)
-	}
-	return err
+	return cmp.Or(err, last)
 }
 
-// kill sends SIGKILL to all that is in the groups dirs and those below them.
+// kill sends SIGKILL to all that is in the groups dirs and those below them. The
+// thaw comes last: what was frozen wakes up with its signal and does nothing
+// more, while in a container that may write to its v1 freezer one process could
+// freeze another again.
 func kill(dirs []string) error {
+	var failed []error
 	for _, dir := range dirs {
-		if err := thawTree(dir); err != nil {
-			return err
+		failed = append(failed, stopForks(dir))
+	}
+	pids, err := processes(dirs...)
+	failed = append(failed, err)
+	for _, pid := range pids {
+		if err := unix.Kill(pid, unix.SIGKILL); err != nil && err != unix.ESRCH {
+			failed = append(failed, fmt.Errorf("cgroup: kill process %d: %w", pid, err))
 		}
 	}
 	for _, dir := range dirs {
-		file, value := "cgroup.kill", "1"
-		if !exists(dir, file) {
-			file, value = "pids.max", "0"
-		}
-		if !exists(dir, file) {
-			continue
-		}
-		if err := write(dir, file, value); err != nil && !errNotThere(err) {
-			return err
-		}
+		failed = append(failed, thawTree(dir))
 	}
-	for _, dir := range dirs {
-		pids, err := processes(dir)
-		if err != nil {
-			return err
-		}
-		for _, pid := range pids {
-			if err := unix.Kill(pid, unix.SIGKILL); err != nil && err != unix.ESRCH {
-				return fmt.Errorf("cgroup: kill process %d of %q: %w", pid, dir, err)
-			}
-		}
+	return errors.Join(failed...)
+}
+
+// stopForks kills the group dir of v2 and all below it, and lets none of v1 fork
+// any more, as far as the controllers of dir can do that.
+func stopForks(dir string) error {
+	file, value := "cgroup.kill", "1"
+	if !exists(dir, file) {
+		file, value = "pids.max", "0"
+	}
+	if !exists(dir, file) {
+		return nil
+	}
+	if err := write(dir, file, value); err != nil && !errNotThere(err) {
+		return err
 	}
 	return nil
 }
 
-// processes returns the pids in dir and the groups below it. A group that is
-// not there has none.
-func processes(dir string) ([]int, error) {
+// processes returns the pids in the groups dirs and those below them, in
+// ascending order. A group that is not there has none.
+func processes(dirs ...string) ([]int, error) {
 	var pids []int
-	err := walk(dir, func(dir string) error {
-		text, err := readAll(dir + "/cgroup.procs")
-		switch {
-		case errNotThere(err), err == unix.EOPNOTSUPP: // gone; or threaded, and listed above
-			return nil
-		case err != nil:
-			return fmt.Errorf("cgroup: read %q: %w", dir+"/cgroup.procs", err)
-		}
-		for _, word := range strings.Fields(text) {
-			pid, err := strconv.Atoi(word)
-			if err != nil {
-				return fmt.Errorf("cgroup: read %q: %w", dir+"/cgroup.procs", err)
+	var failed []error
+	for _, dir := range dirs {
+		failed = append(failed, walk(dir, func(group int) error {
+			text, err := readAt(group, "cgroup.procs")
+			if err == unix.EOPNOTSUPP { // threaded, and listed above
+				return nil
 			}
-			if pid != 0 { // 0: not in our pid namespace, and kill(0) is our own process group
-				pids = append(pids, pid)
+			for _, word := range strings.Fields(text) {
+				pid, err := strconv.Atoi(word)
+				if err != nil {
+					return err
+				}
+				if pid != 0 { // 0: not in our pid namespace, and kill(0) is our own process group
+					pids = append(pids, pid)
+				}
 			}
-		}
-		return nil
-	})
+			return err
+		}, nil))
+	}
 	slices.Sort(pids)
-	return slices.Compact(pids), err
+	return slices.Compact(pids), errors.Join(failed...)
 }
 
 // stubborn is the error for a group that outlived removeTimeout.

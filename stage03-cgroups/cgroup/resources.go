@@ -5,9 +5,9 @@
 package cgroup
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -25,7 +25,6 @@ type controller struct {
 }
 
 var controllers = [...]controller{
-	{"devices", "", devicesAsked, setDevicesV1, setDevicesV2},
 	{"memory", "memory", memoryAsked, setMemoryV1, setMemoryV2},
 	{"cpu", "cpu", cpuAsked, setCPUV1, setCPUV2},
 	{"cpuset", "cpuset", cpusetAsked, setCpuset, setCpuset},
@@ -37,6 +36,9 @@ var controllers = [...]controller{
 	{"net_prio", "", netPrioAsked, setNetPrio, nil},
 }
 
+// devices come last: a filter that was replaced cannot be put back.
+var devices = controller{"devices", "", devicesAsked, setDevicesV1, setDevicesV2}
+
 // Set writes the limits of r, and leaves alone what r does not mention, so it
 // serves for a first set and for an update. A nil r sets nothing.
 //
@@ -45,41 +47,61 @@ var controllers = [...]controller{
 // live with it; it is a limit for pids and hugetlb. −1 means no limit.
 //
 // A limit whose controller is not there is an error for which
-// errors.Is(err, ErrNoController) holds. The first error ends it.
+// errors.Is(err, ErrNoController) holds. The first error ends it, and what was
+// written before is put back, as far as the kernel lets it: the old limit of
+// memory may be below what is in use by now. Controllers that were enabled stay
+// so. The error names what could not be put back.
 func (m *Manager) Set(r *specs.LinuxResources) error {
 	if r == nil {
 		return nil
 	}
+	var u update
 	for _, c := range controllers {
-		if !c.asked(r) {
-			continue
-		}
-		if err := m.set(c, r); err != nil {
+		if err := m.plan(&u, c, r); err != nil {
 			return err
 		}
 	}
-	return m.setUnified(r.Unified)
+	if len(r.Unified) > 0 {
+		u.add(func() error { return m.setUnified(r.Unified) }, m.unifiedFiles(r.Unified))
+	}
+	if err := m.plan(&u, devices, r); err != nil {
+		return err
+	}
+	return u.run()
 }
 
-// set writes the limits of one controller, in v1 if a v1 hierarchy has it:
-// a controller is in one hierarchy at a time (cgroups(7)).
-func (m *Manager) set(c controller, r *specs.LinuxResources) error {
+// plan adds to u the limits of one controller, if there are some.
+func (m *Manager) plan(u *update, c controller, r *specs.LinuxResources) error {
+	if !c.asked(r) {
+		return nil
+	}
+	dir, write, err := m.writer(c)
+	if err != nil {
+		return err
+	}
+	u.add(func() error { return write(dir, r) }, saidBy(dir, filesOf(c.v1, r)...))
+	return nil
+}
+
+// writer returns where and how the limits of a controller are written: in v1 if a
+// v1 hierarchy has it, as a controller is in one hierarchy at a time (cgroups(7)).
+func (m *Manager) writer(c controller) (dir string, write func(string, *specs.LinuxResources) error, err error) {
 	if dir, ok := m.v1Dir(c.v1); ok {
-		return c.setV1(dir, r)
+		return dir, c.setV1, nil
 	}
 	if c.setV2 == nil && len(m.v1) == 0 {
 		err := fmt.Errorf("cgroup: controller %q: %w", c.v1, ErrNoController)
-		return hint.Add(err, "cgroup v2 has none: firewall rules match the group itself (nft: socket cgroupv2)")
+		return "", nil, hint.Add(err, "cgroup v2 has none: firewall rules match the group itself (nft: socket cgroupv2)")
 	}
 	if m.v2 == nil || c.setV2 == nil {
-		return m.noController(c.v1)
+		return "", nil, m.noController(c.v1)
 	}
 	if c.v2 != "" {
 		if err := m.enable(c.v2); err != nil {
-			return err
+			return "", nil, err
 		}
 	}
-	return c.setV2(m.v2.dir, r)
+	return m.v2.dir, c.setV2, nil
 }
 
 // set reports whether a number was mentioned: given, and not 0.
@@ -101,16 +123,27 @@ func writeAll(dir string, settings ...setting) error {
 	return nil
 }
 
-// writeEither writes settings that bound each other: whichever way the limits
-// move, one of the two orders is never in conflict with the old values.
+// writeEither writes settings that bound each other. One that is in conflict with
+// an old value of another is refused, and tried again when the other is written:
+// whichever way the limits move, there is an order that leads there.
 func writeEither(dir string, settings ...setting) error {
-	settings = slices.DeleteFunc(settings, func(s setting) bool { return s.value == "" })
-	err := writeAll(dir, settings...)
-	if errors.Is(err, unix.EINVAL) && len(settings) > 1 {
-		slices.Reverse(settings)
-		return writeAll(dir, settings...)
+	for {
+		var refused []setting
+		var first error
+		for _, s := range settings {
+			err := writeAll(dir, s)
+			if errors.Is(err, unix.EINVAL) {
+				refused = append(refused, s)
+				first = cmp.Or(first, err)
+			} else if err != nil {
+				return err
+			}
+		}
+		if len(refused) == 0 || len(refused) == len(settings) {
+			return first
+		}
+		settings = refused
 	}
-	return err
 }
 
 // number formats a limit that was mentioned; "" is none.

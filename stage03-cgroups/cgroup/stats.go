@@ -113,9 +113,7 @@ func (m *Manager) hugetlbStats(s *Stats) error {
 		if err := readFiles(dir, files...); err != nil {
 			return err
 		}
-		if v1 {
-			h.Max, h.RsvdMax = v1Limit(h.Max), v1Limit(h.RsvdMax)
-		}
+		h.Max, h.RsvdMax = v1Limit(h.Max), v1Limit(h.RsvdMax) // of either version: newer kernels say it in v2 as well
 		if s.Hugetlb == nil {
 			s.Hugetlb = make(map[string]HugetlbStats)
 		}

@@ -48,6 +48,7 @@ func TestStatisticsOfEachVersion(t *testing.T) {
 			"web/io.stat":              "8:0 rbytes=4096 wbytes=8192 rios=1 wios=2 dbytes=0 dios=0\n8:16 \n",
 			"web/hugetlb.2MB.current":  "2097152\n",
 			"web/hugetlb.2MB.events":   "max 1\n",
+			"web/hugetlb.2MB.max":      "9223372036854771712\n", // as newer kernels say "no limit"
 			"web/rdma.current":         "mlx5_0 hca_handle=2 hca_object=20\n",
 			"web/misc.current":         "sev 3\n",
 			"web/cpu.pressure":         "some avg10=12.50 avg60=1.25 avg300=0.50 total=1234567\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n",

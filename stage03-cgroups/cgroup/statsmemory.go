@@ -11,7 +11,9 @@ type MemoryStats struct {
 	Peak    uint64 `json:"peak,omitempty"` // v1 max_usage_in_bytes; v2 since Linux 5.19
 	Max     uint64 `json:"max"`            // v1 limit_in_bytes; NoLimit
 	High    uint64 `json:"high"`           // v2 alone; NoLimit
-	Low     uint64 `json:"low"`            // v1 soft_limit_in_bytes, where NoLimit is the default
+	Low     uint64 `json:"low"`            // v2 alone: what the kernel leaves to the group
+	// v1 alone, and NoLimit at first: what it is pushed back to when memory is short.
+	SoftLimit uint64 `json:"soft_limit,omitempty"`
 	// Swap alone, without memory: v1, which counts both together, is converted.
 	SwapCurrent uint64 `json:"swap_current"`
 	SwapMax     uint64 `json:"swap_max"` // NoLimit
@@ -58,7 +60,7 @@ func (s *MemoryStats) readV1(dir string) error {
 		from{"memory.usage_in_bytes", "", &s.Current, false},
 		from{"memory.max_usage_in_bytes", "", &s.Peak, false},
 		from{"memory.limit_in_bytes", "", &s.Max, false},
-		from{"memory.soft_limit_in_bytes", "", &s.Low, true}, // not with real-time kernels
+		from{"memory.soft_limit_in_bytes", "", &s.SoftLimit, true}, // not with real-time kernels
 		from{"memory.memsw.limit_in_bytes", "", &bothMax, true},
 		from{"memory.memsw.usage_in_bytes", "", &both, true},
 		from{"memory.kmem.usage_in_bytes", "", &s.Kernel, true},
@@ -72,7 +74,7 @@ func (s *MemoryStats) readV1(dir string) error {
 		from{"memory.stat", "total_pgmajfault", &s.MajorFaults, true}); err != nil {
 		return err
 	}
-	s.Max, s.Low = v1Limit(s.Max), v1Limit(s.Low)
+	s.Max, s.SoftLimit = v1Limit(s.Max), v1Limit(s.SoftLimit)
 	if bothMax = v1Limit(bothMax); bothMax != NoLimit && bothMax >= s.Max {
 		s.SwapMax = bothMax - s.Max
 	}
@@ -106,8 +108,8 @@ func (s *MemoryStats) readV2(dir string) error {
 }
 
 // readMemoryEventsV1: v1 counts the kills, and how often the limit was met, of
-// memory or of memory and swap (since 6.13 the latter stays 0). How often the kernel found nothing to free it
-// tells only by an eventfd.
+// memory or of memory and swap (since 6.13 the latter stays 0). How often the
+// kernel found nothing to free it tells only by an eventfd.
 func readMemoryEventsV1(dir string) (MemoryEvents, error) {
 	var e MemoryEvents
 	var both uint64

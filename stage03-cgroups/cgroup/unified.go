@@ -1,7 +1,9 @@
 // Unified: the specification's `unified` map names files of the v2 hierarchy
 // and what to write to them (config-linux.md, "Unified"). Whatever the file is,
 // known to us or not, it is written; its controller, the word before the first
-// dot, is enabled first.
+// dot, is enabled first. Of the core's own files some are no limits but commands,
+// and those are refused: a pid in cgroup.procs would draw any process of the host
+// into the container's group, and to its end.
 
 package cgroup
 
@@ -14,6 +16,12 @@ import (
 
 	"skiff.example/stage01-chroot/hint"
 )
+
+// commands are the files that do something, and bound nothing: admin-guide/cgroup-v2,
+// "Core Interface Files".
+var commands = [...]string{
+	"cgroup.procs", "cgroup.threads", "cgroup.kill", "cgroup.freeze", "cgroup.type", "cgroup.subtree_control",
+}
 
 func (m *Manager) setUnified(files map[string]string) error {
 	if len(files) == 0 {
@@ -38,6 +46,10 @@ func (m *Manager) setUnifiedFile(file, value string) error {
 	controller, _, dotted := strings.Cut(file, ".")
 	if !dotted || strings.Contains(file, "/") {
 		return invalid("unified: %q is not the name of a cgroup file", file)
+	}
+	if slices.Contains(commands[:], file) {
+		err := invalid("unified: %q is a command to the group, and no limit", file)
+		return hint.Add(err, "of the files that begin with cgroup, limits are cgroup.max.depth and cgroup.max.descendants")
 	}
 	if controller != "cgroup" { // the core's own files are always there
 		if err := m.enable(controller); err != nil {

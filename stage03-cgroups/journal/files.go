@@ -1,8 +1,8 @@
 // Undoers for what every stage leaves in the file system: a directory, a
 // folder with all that is in it, a mount. They run as root on paths from a
-// file, so each refuses what no journal would ever say, and follows no link:
-// openat2(2) RESOLVE_NO_XDEV and RESOLVE_NO_SYMLINKS, umount2(2)
-// UMOUNT_NOFOLLOW.
+// file, so each refuses what no journal would ever say, and follows no link,
+// neither at the end of the path nor on the way there: openat2(2)
+// RESOLVE_NO_SYMLINKS. What a path meant when it was recorded it means now.
 
 package journal
 
@@ -26,7 +26,7 @@ import (
 func Files() Undoers {
 	return Undoers{
 		"rmdir":      backward(rmdir),
-		"remove-all": backward(RemoveAll),
+		"remove-all": backward(removeAll),
 		"umount":     backward(umount),
 	}
 }
@@ -51,28 +51,62 @@ func check(operation, path string) error {
 	return nil
 }
 
-func rmdir(path string) error {
-	if err := check("rmdir", path); err != nil {
+// openParent opens the folder that path is in, from the root on and without
+// following a link.
+func openParent(path string) (int, error) {
+	return unix.Openat2(unix.AT_FDCWD, filepath.Dir(path), &unix.OpenHow{
+		Flags:   unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC,
+		Resolve: unix.RESOLVE_NO_SYMLINKS,
+	})
+}
+
+// inParent checks path and calls undo with the folder that path is in. That
+// this one is not there is a success.
+func inParent(operation, path string, undo func(parent int) error) error {
+	if err := check(operation, path); err != nil {
 		return err
 	}
-	if err := unix.Rmdir(path); err != nil && err != unix.ENOENT {
-		return fmt.Errorf("rmdir %q: %w", path, err)
+	parent, err := openParent(path)
+	if err == unix.ENOENT {
+		return nil
 	}
-	return nil
+	if err != nil {
+		err := fmt.Errorf("%s %q: open its parent: %w", operation, path, err)
+		if errors.Is(err, unix.ELOOP) {
+			return hint.Add(err, "a symbolic link is on the way there, and may lead anywhere by now: look, and remove by hand what was meant")
+		}
+		return err
+	}
+	defer unix.Close(parent)
+	return undo(parent)
+}
+
+func rmdir(path string) error {
+	return inParent("rmdir", path, func(parent int) error {
+		err := unix.Unlinkat(parent, filepath.Base(path), unix.AT_REMOVEDIR)
+		if err != nil && err != unix.ENOENT {
+			return fmt.Errorf("rmdir %q: %w", path, err)
+		}
+		return nil
+	})
 }
 
 // umount detaches the mount at once (MNT_DETACH): a process that still has a
 // file open there keeps that file, but nobody finds the mount any more.
-// EINVAL is how umount2(2) says "not a mount point".
+// EINVAL is how umount2(2) says "not a mount point". It takes no descriptor, but
+// a path through one, which proc(5) makes lead to the very mount.
 func umount(path string) error {
-	if err := check("umount", path); err != nil {
-		return err
-	}
-	err := unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
-	if err == nil || err == unix.EINVAL || err == unix.ENOENT {
-		return nil
-	}
-	return fmt.Errorf("umount %q: %w", path, err)
+	return inParent("umount", path, func(parent int) error {
+		fd, err := unix.Openat(parent, filepath.Base(path), unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		if err == nil {
+			err = unix.Unmount(fmt.Sprintf("/proc/self/fd/%d", fd), unix.MNT_DETACH)
+			unix.Close(fd)
+		}
+		if err == nil || err == unix.EINVAL || err == unix.ENOENT {
+			return nil
+		}
+		return fmt.Errorf("umount %q: %w", path, err)
+	})
 }
 
 // RemoveAll removes path and everything below it. path is absolute and clean;
@@ -87,19 +121,26 @@ func umount(path string) error {
 //
 // It holds one descriptor for each level of depth, so RLIMIT_NOFILE bounds how
 // deep a tree it can remove.
+//
+// A link on the way to path is followed: who calls this says where he means now.
+// A journal said so once, and its undoer follows none.
 func RemoveAll(path string) error {
 	if err := check("remove", path); err != nil {
 		return err
 	}
-	parent, err := unix.Open(filepath.Dir(path), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err == unix.ENOENT {
+	parent, err := filepath.EvalSymlinks(filepath.Dir(path))
+	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("remove %q: open its parent: %w", path, err)
+		return fmt.Errorf("remove %q: %w", path, err)
 	}
-	defer unix.Close(parent)
-	return removeAt(parent, path)
+	return removeAll(filepath.Join(parent, filepath.Base(path)))
+}
+
+// removeAll is RemoveAll for a path from a journal.
+func removeAll(path string) error {
+	return inParent("remove", path, func(parent int) error { return removeAt(parent, path) })
 }
 
 // removeAt removes the last element of path, whose parent directory is open as

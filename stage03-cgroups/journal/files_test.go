@@ -45,6 +45,46 @@ func TestPathsThatNoJournalWouldSayAreRefused(t *testing.T) {
 	}
 }
 
+// What a journal says it said when there was no link on the way. RemoveAll is
+// called by who knows what he means.
+func TestUndoersFollowNoLinkOnTheWay(t *testing.T) {
+	testkit.HostUnchanged(t)
+	dir := t.TempDir()
+	run(t, "cd "+dir+`; mkdir -p victim/empty victim/data state; ln -s ../victim state/rootfs
+		mount -t tmpfs tmpfs victim/data; touch victim/data/kept`)
+	t.Cleanup(func() { run(t, "umount "+dir+"/victim/data") })
+	for kind, name := range map[string]string{"rmdir": "empty", "remove-all": "empty", "umount": "data"} {
+		path := filepath.Join(dir, "state/rootfs", name)
+		err := journal.Files()[kind]([]string{path})
+		if !errors.Is(err, unix.ELOOP) || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: error %v, want %v", kind, err, unix.ELOOP)
+		}
+	}
+	run(t, "cd "+dir+"/victim; test -e data/kept; rmdir empty; mkdir empty")
+	if err := journal.RemoveAll(filepath.Join(dir, "state/rootfs/empty")); err != nil {
+		t.Error(err)
+	}
+	run(t, "cd "+dir+"/victim; ! test -e empty")
+}
+
+// A mount on a file is undone as one on a folder, and a link at the end is
+// nothing that one could unmount: its mount stays.
+func TestUmountOfFilesAndLinks(t *testing.T) {
+	testkit.HostUnchanged(t)
+	dir := t.TempDir()
+	run(t, "cd "+dir+"; touch file; mkdir mounted; ln -s mounted link; mount --bind /etc/hostname file; mount -t tmpfs tmpfs mounted")
+	umount := journal.Files()["umount"]
+	t.Cleanup(func() { umount([]string{dir + "/file", dir + "/mounted"}) })
+	for _, step := range []struct{ name, left string }{{"link", "2"}, {"file", "1"}, {"mounted", "0"}} {
+		if err := umount([]string{filepath.Join(dir, step.name)}); err != nil {
+			t.Errorf("%s: %v", step.name, err)
+		}
+		if got := strings.TrimSpace(run(t, "grep -c ' "+dir+"/' /proc/self/mountinfo || true")); got != step.left {
+			t.Errorf("%s: %s mounts are left, want %s", step.name, got, step.left)
+		}
+	}
+}
+
 func TestRmdirWantsAnEmptyDirectory(t *testing.T) {
 	dir := t.TempDir()
 	run(t, "cd "+dir+"; mkdir -p full/of/things empty")

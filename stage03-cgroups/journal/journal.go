@@ -31,8 +31,12 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
+
+	"skiff.example/stage01-chroot/hint"
 )
 
 // Entry is one line of the journal: a thing that may be on the host.
@@ -55,22 +59,48 @@ type Journal struct {
 //
 // A last line without its newline is dropped: its writer was killed during
 // the write, hence before it made the thing. Any other line that cannot be
-// read is an error, because guessing what to unmake is worse than stopping.
+// read is an error, because guessing what to unmake is worse than stopping; and
+// a file that is not this user's, or that others may write to, is one as well.
+// Of a file that is no journal nothing is changed.
 func Open(path string) (*Journal, error) {
 	// O_NOFOLLOW: a journal says what to delete as root, so it must be the
-	// very file that was meant.
-	flags := os.O_RDWR | os.O_CREATE | os.O_APPEND | unix.O_NOFOLLOW
+	// very file that was meant. O_NONBLOCK: to open a FIFO must not take for ever.
+	flags := os.O_RDWR | os.O_CREATE | os.O_APPEND | unix.O_NOFOLLOW | unix.O_NONBLOCK
 	file, err := os.OpenFile(path, flags, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open journal %q: %w", path, reason(err))
 	}
 	j := &Journal{path: path, file: file}
-	if err := j.read(); err != nil {
+	err = j.trusted()
+	if err == nil {
+		err = j.read()
+	}
+	if err != nil {
 		file.Close()
 		return nil, err
 	}
 	return j, nil
 }
+
+// most is how long a journal may be, in bytes. A container has some ten entries.
+const most = 1 << 20
+
+// trusted is an error unless the file can be a journal of ours: an ordinary one
+// that nobody else may write to, here or by another name.
+func (j *Journal) trusted() error {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(j.file.Fd()), &st); err != nil {
+		return fmt.Errorf("look at journal %q: %w", j.path, err)
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG || int(st.Uid) != os.Geteuid() || st.Mode&0o022 != 0 || st.Nlink != 1 || st.Size > most {
+		err := fmt.Errorf("open journal %q: %w: it is none of ours", j.path, unix.EPERM)
+		return hint.Add(err, "a journal is a file of this user with one name, that nobody else may write to: look at it, and remove it")
+	}
+	return nil
+}
+
+// begin is how the line of an entry begins.
+const begin = `{"undo":"`
 
 // read fills entries from the file and cuts a torn last line off.
 func (j *Journal) read() error {
@@ -86,8 +116,12 @@ func (j *Journal) read() error {
 		}
 		j.entries = append(j.entries, e)
 	}
-	if whole == len(text) {
+	torn := string(text[whole:])
+	switch {
+	case torn == "":
 		return nil
+	case !strings.HasPrefix(torn, begin) && !strings.HasPrefix(begin, torn):
+		return fmt.Errorf("read journal %q: line %d: it is not the begin of an entry", j.path, len(j.entries)+1)
 	}
 	// The next Record would continue the torn line, and both would be lost.
 	return j.cut(int64(whole))
@@ -108,9 +142,17 @@ func (j *Journal) cut(size int64) error {
 // The line is a single write(2) in O_APPEND mode. The kernel may still stop it
 // half way (a fatal signal between two pages, or a full tmpfs): a process that
 // lives to see that takes the half line back.
+//
+// A path may be any bytes, but JSON is made of letters, and would keep others as
+// U+FFFD: another path, which is perhaps somebody's. So args must be UTF-8.
 func (j *Journal) Record(undo string, args ...string) error {
 	if j.file == nil {
 		return fmt.Errorf("record %q in journal %q: %w", undo, j.path, fs.ErrClosed)
+	}
+	for _, arg := range append([]string{undo}, args...) {
+		if !utf8.ValidString(arg) {
+			return fmt.Errorf("record %q in journal %q: %q: %w: not UTF-8", undo, j.path, arg, unix.EILSEQ)
+		}
 	}
 	e := Entry{Undo: undo, Args: slices.Clone(args)}
 	line, err := encode(e)

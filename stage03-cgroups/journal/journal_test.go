@@ -6,12 +6,15 @@ package journal_test
 import (
 	"errors"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"skiff.example/stage01-chroot/hint"
 	"skiff.example/stage03-cgroups/journal"
@@ -199,5 +202,90 @@ func TestAnUnknownKindIsNamedAndKept(t *testing.T) {
 	}
 	if got := cat(t, path); !strings.Contains(got, "wormhole") {
 		t.Errorf("the entry is gone: %q", got)
+	}
+}
+
+// What is recorded is what is read, or there is no record.
+func TestNamesOfAnyBytesComeBackAsTheyWere(t *testing.T) {
+	random := rand.New(rand.NewPCG(3, 1))
+	path := filepath.Join(t.TempDir(), "journal")
+	j := open(t, path)
+	const bytes = "a/\\\"\n\x00\x1b<\x7f\xc3\xa4\xe2\x80\xa8\xff\xef\xbf\xbd"
+	var want []string
+	for i := range 2000 {
+		arg := make([]byte, random.IntN(8))
+		for k := range arg {
+			arg[k] = bytes[random.IntN(len(bytes))]
+		}
+		if err := j.Record("note", string(arg)); err == nil {
+			want = append(want, string(arg))
+		} else if !errors.Is(err, unix.EILSEQ) {
+			t.Fatalf("%d, %q: %v", i, arg, err)
+		}
+	}
+	var got []string
+	for _, e := range open(t, path).Entries() {
+		got = append(got, e.Args...)
+	}
+	if !slices.Equal(got, want) || len(want) < 100 || len(want) == 2000 {
+		t.Errorf("%d recorded and %d read, or others", len(want), len(got))
+	}
+}
+
+// JSON would write U+FFFD for such a byte: the name of another thing.
+func TestWhatJSONCannotKeepIsRefused(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal")
+	j, err := journal.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	if err := j.Record("rmdir", "/x/\xff"); !errors.Is(err, unix.EILSEQ) {
+		t.Errorf("error %v", err)
+	}
+	if text, err := os.ReadFile(path); len(text) != 0 || err != nil {
+		t.Errorf("the journal says %q, error %v", text, err)
+	}
+}
+
+// A file that is no journal is left as it is, and does not keep us waiting.
+func TestAFileThatIsNoneOfOurs(t *testing.T) {
+	const line = `{"undo":"rmdir"}` + "\n"
+	for what, make := range map[string]func(path string) error{
+		"a FIFO": func(path string) error { return unix.Mkfifo(path, 0o600) },
+		"a link": func(path string) error { return os.Symlink("/dev/null", path) },
+		"others may write to it": func(path string) error {
+			return errors.Join(os.WriteFile(path, []byte(line), 0o600), os.Chmod(path, 0o622))
+		},
+		"it has a name elsewhere": func(path string) error {
+			return errors.Join(os.WriteFile(path, []byte(line), 0o600), os.Link(path, path+"2"))
+		},
+		"it is huge": func(path string) error { return os.WriteFile(path, []byte(strings.Repeat(line, 1<<16)), 0o600) },
+	} {
+		path := filepath.Join(t.TempDir(), "journal")
+		if err := make(path); err != nil {
+			t.Fatal(err)
+		}
+		if j, err := journal.Open(path); err == nil {
+			t.Errorf("%s: opened", what)
+			j.Close()
+		}
+	}
+}
+
+// Half an entry at the end is cut off; half a diary is somebody's.
+func TestTheEndOfAnotherFileIsNotCutOff(t *testing.T) {
+	for _, text := range []string{"Dear diary", "{\"undo\":\"rmdir\"}\nhalf a line, precious", "line one\n{", "\x00"} {
+		path := filepath.Join(t.TempDir(), "journal")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if j, err := journal.Open(path); err == nil {
+			t.Errorf("%q: opened", text)
+			j.Close()
+		}
+		if left := cat(t, path); left != text {
+			t.Errorf("%q became %q", text, left)
+		}
 	}
 }

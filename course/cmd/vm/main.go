@@ -6,6 +6,10 @@
 //	go run ./course/cmd/vm
 //	go run ./course/cmd/vm -v -run Freeze stage03-cgroups/cgroup
 //	go run ./course/cmd/vm all
+//
+// Or it opens a shell there, with the programs of the stages in its PATH:
+//
+//	go run ./course/cmd/vm -shell
 package main
 
 import (
@@ -43,12 +47,17 @@ func run(ctx context.Context) error {
 	flag.BoolVar(&o.Verbose, "v", false, "show all that the tests and the kernel say")
 	flag.DurationVar(&o.Timeout, "timeout", 5*time.Minute, "how long the tests of one package may take")
 	maybe := flag.Bool("maybe", false, "without QEMU say so and succeed, unless CI is true")
+	shell := flag.Bool("shell", false, "no tests but a shell; exit or Ctrl-D turns the machine off")
 	flag.Parse()
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return err
 	}
 	o.Cache = filepath.Join(cache, "skiff", "vm")
+	if *shell {
+		fmt.Fprintln(o.Out, "vm: a shell on a machine with cgroup v2 only; exit or Ctrl-D turns it off")
+		return vm.Shell(ctx, o.Root, o.Cache, os.Stdin)
+	}
 	o.Packages = packages(flag.Args())
 	err = vm.Test(ctx, o)
 	if ci, _ := strconv.ParseBool(os.Getenv("CI")); *maybe && !ci && errors.Is(err, vm.ErrNoMachine) {

@@ -77,6 +77,9 @@ func (h *host) run(job wire.Job) error {
 
 // wait starts a job and reports what it writes until it ends.
 func (h *host) wait(job wire.Job) (int, error) {
+	if job.Terminal != nil {
+		return waitOnConsole(job)
+	}
 	r, w, err := os.Pipe()
 	if err != nil {
 		return 0, err

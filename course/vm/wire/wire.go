@@ -17,13 +17,21 @@ type Order struct {
 	Jobs    []Job    // programs, which run one after another
 }
 
-// Job is a program to run as root, with nothing on its standard input.
+// Job is a program to run as root, with nothing on its standard input unless
+// it has a terminal.
 type Job struct {
 	Name string   // what the events call it
 	Args []string // the program's path and its arguments
 	Dir  string   // its working directory
 	Env  []string // its whole environment
+
+	// Terminal is the size of the machine's console if the job runs on that: it
+	// reads from there, and writes there instead of into events.
+	Terminal *Size `json:",omitempty"`
 }
+
+// Size is that of a terminal, in characters: TIOCSWINSZ of ioctl_tty(2).
+type Size struct{ Rows, Columns uint16 }
 
 // Event is something that happened in the machine. Every job has a first event
 // that names it and no more, then events with output, then one that ends it.

@@ -106,7 +106,7 @@ func TestExecMeansWhatItMeansToRunc(t *testing.T) {
 
 // A further process is in all namespaces of the first one and in its cgroup, has no
 // parent in there and a session of its own, and gets input and environment.
-func TestExecEntersAllThatTheContainerHas(t *testing.T) {
+func TestMust21ExecEntersAllThatTheContainerHas(t *testing.T) {
 	testkit.HostUnchangedAsInit(t)
 	b := newBundle(t, program("sleep", "1000"), ownUsers, func(s *specs.Spec) {
 		s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.TimeNamespace})

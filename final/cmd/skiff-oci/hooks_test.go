@@ -106,7 +106,7 @@ func lookingHooks(b *bundle) func(*specs.Spec) {
 }
 
 // Oci-musts 3, 4, 5 and 7: order, namespaces, status, and the pid as seen there.
-func TestEachHookRunsWhenAndWhereItShould(t *testing.T) {
+func TestMust3And4EachHookRunsWhenAndWhereItShould(t *testing.T) {
 	testkit.HostUnchangedAsInit(t)
 	b := newBundle(t)
 	b.edit(lookingHooks(b))
@@ -171,7 +171,7 @@ func namespacesOf(b *bundle) map[string]string {
 
 // Hooks of one kind run in the order of the list, each when the one before has
 // ended; and run has the same hooks as create and start.
-func TestHooksRunOneAfterAnother(t *testing.T) {
+func TestMust8HooksRunOneAfterAnother(t *testing.T) {
 	testkit.HostUnchanged(t)
 	b := newBundle(t, writable, program("sh", "-c", "sleep 0.1; echo program >> /log"))
 	var want []string
@@ -280,7 +280,7 @@ func TestAHookHasOnlyItsOwnEnvironment(t *testing.T) {
 
 // Oci-must 6: the first five kinds are fatal. What the hook says is in the error,
 // the container is gone, and the hooks of poststop have run, once.
-func TestAHookThatFailsEndsTheContainer(t *testing.T) {
+func TestMust6AHookThatFailsEndsTheContainer(t *testing.T) {
 	testkit.HostUnchangedAsInit(t)
 	var said strings.Builder
 	for _, kind := range hookKinds[:5] {
@@ -360,7 +360,7 @@ func TestAHookIsKilledPastItsTimeout(t *testing.T) {
 
 // Oci-must 7: a hook need not read its stdin, however long the state is; and who
 // reads it gets all.
-func TestAHookNeedNotReadTheState(t *testing.T) {
+func TestMust7AHookNeedNotReadTheState(t *testing.T) {
 	testkit.HostUnchanged(t)
 	b := newBundle(t, program("true"), writable)
 	long := strings.Repeat("x", 300_000)
@@ -499,7 +499,7 @@ func TestAContainerIsNotCreatedBeforeItsHooksHaveRun(t *testing.T) {
 }
 
 // Oci-must 5: poststart comes after the program has begun, and start waits for it.
-func TestPoststartComesAfterTheExec(t *testing.T) {
+func TestMust5PoststartComesAfterTheExec(t *testing.T) {
 	testkit.HostUnchangedAsInit(t)
 	b := newBundle(t, writable, program("sleep", "100"))
 	b.edit(withHooks("poststart", shell(`s=$(cat); s=${s#*\"pid\":}; busybox readlink /proc/${s%%,*}/exe > "$0"; sleep 0.3; echo done >> "$0"`, b.path("log"))))

@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,8 +17,8 @@ import (
 
 // Points of the checklist of what OCI runtimes get wrong, each as a test with the
 // point's number, and as a container feels it. Life cycle and hooks (1 to 13), seccomp
-// (17, 32), exec (21) and features (33) have test files of their own; cgroups (30, 31)
-// are stage 3.
+// (17, 32), exec (21) and features (33) have test files of their own; what every limit
+// becomes is stage 3's.
 
 // lines makes a configuration run these lines.
 func lines(all ...string) func(*specs.Spec) { return program("sh", "-c", strings.Join(all, "\n")) }
@@ -271,6 +272,61 @@ func TestMust29AnAbsoluteCgroupsPathIsBelowTheMount(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A limit of no processes is a limit, and -1 is none; shares are those of version 1 or
+// become a weight by the formula under which ordinary stays ordinary.
+func TestMust30LimitsMeanWhatTheySay(t *testing.T) {
+	testkit.HostUnchangedAsInit(t)
+	shares := uint64(1024)
+	for limit, want := range map[int64]string{0: "0", -1: "max", 7: "7"} {
+		b := newBundle(t, program("true"), func(s *specs.Spec) {
+			s.Linux.Resources = &specs.LinuxResources{Pids: &specs.LinuxPids{Limit: &limit}, CPU: &specs.LinuxCPU{Shares: &shares}}
+		})
+		b.succeed("create", "--bundle", b.dir, b.id)
+		group := groupsOf(b)
+		if got := b.read(group["pids"] + "/pids.max"); got != want+"\n" {
+			t.Errorf("pids.limit %d: pids.max is %q", limit, got)
+		}
+		file, weight := "cpu.shares", "1024\n"
+		if _, err := os.Stat(group["cpu"] + "/cpu.weight"); err == nil {
+			file, weight = "cpu.weight", "100\n"
+		}
+		if got := b.read(group["cpu"] + "/" + file); got != weight {
+			t.Errorf("1024 shares: %s is %q", file, got)
+		}
+		b.succeed("delete", "--force", b.id)
+	}
+}
+
+// A key of unified is a file of version 2: its controller is enabled for it, and one
+// that is missing is an error, not a limit that nobody keeps.
+func TestMust31UnifiedIsWrittenOrRefused(t *testing.T) {
+	testkit.HostUnchangedAsInit(t)
+	b := newBundle(t, program("true"), func(s *specs.Spec) {
+		s.Linux.Resources = &specs.LinuxResources{Unified: map[string]string{"cgroup.max.depth": "3"}}
+	})
+	b.succeed("create", "--bundle", b.dir, b.id)
+	if got := b.read(groupsOf(b)[""] + "/cgroup.max.depth"); got != "3\n" {
+		t.Errorf("cgroup.max.depth is %q", got)
+	}
+	b.succeed("delete", "--force", b.id)
+	b.edit(func(s *specs.Spec) { s.Linux.Resources.Unified = map[string]string{"flux.max": "3"} })
+	b.refuses("flux")
+}
+
+// groupsOf are the directories of a container's groups: controller → directory, ""
+// for version 2; what has no hierarchy of its own is there.
+func groupsOf(b *bundle) map[string]string {
+	b.Helper()
+	var state struct{ CgroupPaths map[string]string }
+	b.must(json.Unmarshal([]byte(b.read(filepath.Join(b.state, b.id, "state.json"))), &state))
+	for _, controller := range []string{"pids", "cpu"} {
+		if state.CgroupPaths[controller] == "" {
+			state.CgroupPaths[controller] = state.CgroupPaths[""]
+		}
+	}
+	return state.CgroupPaths
 }
 
 func TestMust33SysctlsOfItsOwnNamespaces(t *testing.T) {
