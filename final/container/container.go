@@ -293,7 +293,7 @@ func (c *Container) remember() error {
 		Started:  c.attended && spec.Hooks == nil, // nobody will start it
 
 		CgroupPaths: c.cgroup.Paths(), FoundGroup: c.foundGroup, Resctrl: c.resctrl, Keyring: c.planned.Keyring,
-		NoProcess: spec.Process == nil, Hooks: spec.Hooks,
+		NoProcess: spec.Process == nil, Hooks: spec.Hooks, OwnPids: ownsPids(&spec),
 	}
 	c.state.StartTime, _ = startTime(c.process.Pid)
 	if err := rememberConfig(c.dir, &spec); err != nil {

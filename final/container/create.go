@@ -214,7 +214,7 @@ func reportedFailure(dir string) error {
 	}
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
 	line := "a step"
-	if step < len(lines) {
+	if step >= 0 && step < len(lines) {
 		line = lines[step]
 	}
 	return startError(dir, line, errno, fmt.Sprintf("(step %d of %d)", step+1, len(lines)))

@@ -26,8 +26,9 @@ const StatePaused specs.ContainerState = "paused"
 // reads that the status of a thousand containers can afford; cgroup.Manager.Frozen
 // also knows the groups above. A machine may have both ways, see there.
 func (s *State) paused() bool {
+	buffer := make([]byte, 256)
 	if dir, ok := s.CgroupPaths["freezer"]; ok {
-		if text, err := os.ReadFile(dir + "/freezer.state"); err == nil && strings.TrimSpace(string(text)) != "THAWED" {
+		if text, err := readFile(dir+"/freezer.state", buffer); err == nil && strings.TrimSpace(string(text)) != "THAWED" {
 			return true
 		}
 	}
@@ -35,7 +36,7 @@ func (s *State) paused() bool {
 	if !ok {
 		return false
 	}
-	text, err := os.ReadFile(dir + "/cgroup.events")
+	text, err := readFile(dir+"/cgroup.events", buffer)
 	return err == nil && strings.Contains(string(text), "frozen 1")
 }
 

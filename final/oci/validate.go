@@ -12,6 +12,7 @@ import (
 	"skiff.example/final/netdevice"
 	"skiff.example/final/resctrl"
 	"skiff.example/stage01-chroot/hint"
+	"skiff.example/stage02-namespaces/execvp"
 )
 
 // What a configuration must have, and what cannot be.
@@ -103,6 +104,22 @@ func validateProcess(p *specs.Process) error {
 		if i := slices.IndexFunc(list, func(s string) bool { return strings.ContainsRune(s, 0) }); i >= 0 {
 			return fmt.Errorf("process: %q contains a NUL byte", list[i])
 		}
+	}
+	return validateSearch(p)
+}
+
+// maxSearch bounds what a plan holds of arguments and environment, in bytes: each
+// directory of PATH is a step that has all of them.
+const maxSearch = 16 << 20
+
+// validateSearch makes sure that the plan will not be out of all proportion.
+func validateSearch(p *specs.Process) error {
+	directories, size := len(execvp.Candidates(p.Args[0], p.Env)), 0
+	for _, text := range slices.Concat(p.Args, p.Env) {
+		size += len(text) + 1
+	}
+	if directories > maxSearch/size {
+		return fmt.Errorf("process.env: PATH has %d directories, too many for arguments and environment of %d bytes", directories, size)
 	}
 	return nil
 }

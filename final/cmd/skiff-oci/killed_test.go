@@ -28,19 +28,29 @@ import (
 const forEachCommand = 5 * time.Second
 
 func TestKilledAtAnySystemCall(t *testing.T) {
-	for _, c := range []struct {
-		name   string
-		before [][]string // what is done first, unharmed
-		killed []string
-	}{
-		{"create", nil, []string{"create", "--bundle", "BUNDLE", "box"}},
-		{"start", [][]string{{"create", "--bundle", "BUNDLE", "box"}}, []string{"start", "box"}},
-		{"delete", [][]string{{"create", "--bundle", "BUNDLE", "box"}}, []string{"delete", "box"}},
-		{"run", nil, []string{"run", "--bundle", "BUNDLE", "box"}},
+	create := []string{"create", "--bundle", "BUNDLE", "box"}
+	for _, c := range []killing{
+		{name: "create", killed: create},
+		{name: "start", before: [][]string{create}, killed: []string{"start", "box"}},
+		{name: "delete", before: [][]string{create}, killed: []string{"delete", "box"}},
+		{name: "run", killed: []string{"run", "--bundle", "BUNDLE", "box"}},
 	} {
-		t.Run(c.name, func(t *testing.T) { killSomewhere(t, newBundle(t, writable, program("true")), c.before, c.killed) })
-		t.Run(c.name+" with hooks", func(t *testing.T) { killSomewhere(t, withThings(t), c.before, c.killed) })
+		t.Run(c.name, func(t *testing.T) { killSomewhere(t, newBundle(t, writable, program("true")), c) })
+		t.Run(c.name+" with hooks", func(t *testing.T) { killSomewhere(t, withThings(t), c) })
 	}
+	exec := killing{
+		name: "exec", before: [][]string{create, {"start", "box"}}, killed: []string{"exec", "box", "true"},
+		after: []string{"exec", "box", "true"}, // the container goes on
+	}
+	t.Run(exec.name, func(t *testing.T) { killSomewhere(t, newBundle(t, writable, program("sleep", "1000")), exec) })
+}
+
+// A killing is a command that is killed on its way.
+type killing struct {
+	name   string
+	before [][]string // what is done first, unharmed
+	killed []string
+	after  []string // what must succeed then, if anything must
 }
 
 // withThings is a bundle whose hooks leave things on the host until poststop takes
@@ -61,24 +71,27 @@ func withThings(t *testing.T) *bundle {
 }
 
 // killSomewhere kills the command at many places, one after another.
-func killSomewhere(t *testing.T, b *bundle, before [][]string, killed []string) {
+func killSomewhere(t *testing.T, b *bundle, c killing) {
 	testkit.HostUnchangedAsInit(t)
 	testkit.Need(t, "strace")
 	b.TB = t
 	prepare := func() {
-		for _, args := range before {
+		for _, args := range c.before {
 			b.succeed(b.inBundle(args)...)
 		}
 	}
 	prepare()
-	most := b.countCalls(b.inBundle(killed))
+	most := b.countCalls(b.inBundle(c.killed))
 	b.succeed("delete", "--force", "box")
 	died, tried := 0, 0
 	for end := time.Now().Add(forEachCommand); time.Now().Before(end); tried++ {
 		n := 1 + rand.IntN(most)
 		prepare()
-		if b.strace(b.inBundle(killed), "-e", fmt.Sprintf("inject=all:signal=SIGKILL:when=%d", n)) != nil {
+		if b.strace(b.inBundle(c.killed), "-e", fmt.Sprintf("inject=all:signal=SIGKILL:when=%d", n)) != nil {
 			died++
+		}
+		if c.after != nil {
+			b.succeed(b.inBundle(c.after)...)
 		}
 		b.forceDelete(n)
 		b.wantNothing()

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -99,7 +101,8 @@ func printList(states []*container.State, asJSON, quiet bool) error {
 	if asJSON && !quiet {
 		return json.NewEncoder(os.Stdout).Encode(all)
 	}
-	w := tabwriter.NewWriter(os.Stdout, 12, 1, 3, ' ', 0)
+	out := bufio.NewWriter(os.Stdout) // tabwriter writes each cell, and each space between, by itself
+	w := tabwriter.NewWriter(out, 12, 1, 3, ' ', 0)
 	if !quiet {
 		fmt.Fprint(w, "ID\tPID\tSTATUS\tBUNDLE\tCREATED\tOWNER\n")
 	}
@@ -110,7 +113,7 @@ func printList(states []*container.State, asJSON, quiet bool) error {
 		}
 		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\n", s.ID, s.Pid, s.Status, s.Bundle, s.Created.Format(time.RFC3339Nano), s.Owner)
 	}
-	return w.Flush()
+	return errors.Join(w.Flush(), out.Flush())
 }
 
 // ownerName is the name of a user of the host, or # and his number.
