@@ -25,7 +25,7 @@ import (
 
 // forEachCommand is how long each command is tried, with another n each time. All
 // of them take minutes; which ones are tried differs from run to run.
-const forEachCommand = 5 * time.Second
+const forEachCommand = 3 * time.Second
 
 func TestKilledAtAnySystemCall(t *testing.T) {
 	create := []string{"create", "--bundle", "BUNDLE", "box"}
