@@ -46,14 +46,16 @@ func startsWith(prefix string) func(string) bool {
 
 // descriptorsInOrder gives the descriptors of a trace names in the order in
 // which they were opened: fd1, fd2 … Their numbers depend on what the parent
-// had open.
+// had open. The one that comes from there is "alive", as in the plan.
 func descriptorsInOrder(lines []string) []string {
 	padding := regexp.MustCompile(`\) += `)
 	opens := regexp.MustCompile(`^(?:socket|openat2|open_tree|fsopen|fsmount)\(.*\) = (\d+)$`)
 	uses := regexp.MustCompile(`(\(|", )(\d+)([,)])`)
+	inherited := regexp.MustCompile(`^dup3\(\d+, `)
 	names, opened := map[string]string{}, 0
 	for i, line := range lines {
 		line = padding.ReplaceAllString(line, ") = ")
+		line = inherited.ReplaceAllString(line, "dup3(alive, ")
 		line = uses.ReplaceAllStringFunc(line, func(use string) string {
 			part := uses.FindStringSubmatch(use)
 			if name, known := names[part[2]]; known {

@@ -150,6 +150,39 @@ func TestInAUserNamespaceTheProgramIsRoot(t *testing.T) {
 	}
 }
 
+// CVE-2024-21626: this process has folders of the host open, and its child has them
+// until it becomes the program. None of them is a way to a program of the host, nor to
+// an interpreter, which only the kernel looks up.
+func TestNoDescriptorLeadsOut(t *testing.T) {
+	folder, err := os.Open("/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer folder.Close()
+	c, file := shell(t, "")
+	busybox, err := exec.LookPath("busybox")
+	if err != nil {
+		t.Fatal(err)
+	}
+	script := c.Root + "/script"
+	for n := 3; n < 40; n++ {
+		out := fmt.Sprintf("/proc/self/fd/%d%s%s", n, strings.Repeat("/..", 12), busybox)
+		if err := os.WriteFile(script, []byte("#!"+out+" touch /out/said\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for _, program := range [][]string{{out, "touch", "/out/said"}, {"/script"}} {
+			c.Path, c.Argv = program[0], program
+			status, err := c.Run(t.Context())
+			if err == nil {
+				t.Errorf("%s has run, status %v", out, status)
+			}
+			if _, err := os.Stat(file); err == nil {
+				t.Fatalf("descriptor %d: a program of the host has run in the container", n)
+			}
+		}
+	}
+}
+
 func TestStepsOfLaterChaptersHaveTheirPlace(t *testing.T) {
 	c, file := shell(t, "busybox cat /layer/mark; busybox pwd")
 	c.Layers = []plan.Step{

@@ -156,11 +156,9 @@ func (c *Container) program(p *plan.Plan) {
 	if c.passesTerminal() {
 		takeTerminal(p)
 	}
+	closeAll(p)
 	p.Section(chapter, "the program")
-	p.Add(
-		plan.CloseOnExec(3), // all but standard input, output and error
-		plan.SetSignalMask(0),
-	)
+	p.Add(plan.SetSignalMask(0))
 	switch {
 	case c.Init:
 		p.Add(plan.Execve(pid1.Path, append([]string{pid1.Path}, c.Argv...), c.Env))
@@ -169,4 +167,16 @@ func (c *Container) program(p *plan.Plan) {
 	default:
 		p.Add(execvp.Steps(c.Argv, c.Env)...)
 	}
+}
+
+// closeAll adds the steps that close all that this process has open of the host's, but
+// standard input, output and error. Closing it on execve(2) would be too late: a path
+// like /proc/self/fd/7/../../bin/sh leads out through a folder among them, as the
+// program or as the interpreter that a script names (CVE-2024-21626). What tells the
+// parent that the plan goes on becomes the first of the others.
+func closeAll(p *plan.Plan) {
+	const first = 3
+	p.Section(chapter, "nothing of the host's is open")
+	p.Add(plan.HoldAlive(p, plan.Descriptor{Number: first}))
+	p.Add(plan.CloseOthers(first + 1)...)
 }
