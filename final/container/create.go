@@ -123,6 +123,11 @@ func (r *Runtime) Start(id string) error {
 	if state.Status != specs.StateCreated {
 		return fmt.Errorf("start container %q: it is %s, not created", id, state.Status)
 	}
+	if state.Hooks != nil && len(state.Hooks.StartContainer) > 0 { // which join the container
+		if err := protectThisProgram(); err != nil {
+			return err
+		}
+	}
 	if state.NoProcess {
 		return hint.Add(fmt.Errorf("start container %q: its configuration has no process", id), "say in config.json which command to run")
 	}

@@ -14,17 +14,13 @@ import (
 // Our own binary, out of reach. Until its execve(2) a container's process is
 // this program, and /proc/PID/exe of it leads to the file on the host, which
 // root in a container could then overwrite (CVE-2019-5736). Who gets at it is
-// another process that sees this one: one of a pid namespace that is joined,
-// or of the host's own.
+// another process that sees this one: one of a pid namespace that is joined, of a
+// second process of the container (exec, a hook), or the program itself, if that is
+// /proc/self/exe.
 
-// protectSelf is protectThisProgram for a container that shares its pid namespace.
-// It must be called before anything is made on the host.
-func protectSelf(spec *specs.Spec) error {
-	if ownsPids(spec) {
-		return nil
-	}
-	return protectThisProgram()
-}
+// Protect makes sure that no container gets at this program's file. It may start this
+// program again, with the same arguments: so it is called before anything is done.
+func Protect() error { return protectThisProgram() }
 
 // ownsPids tells whether a container has a pid namespace of its own.
 func ownsPids(spec *specs.Spec) bool {
@@ -55,9 +51,19 @@ func protectThisProgram() error {
 		err = unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY})
 	}
 	if err == nil {
-		err = syscall.Exec(fmt.Sprintf("/proc/self/fd/%d", fd), os.Args, os.Environ())
+		err = syscall.Exec(fmt.Sprintf("/proc/self/fd/%d", fd), calledByPath(), os.Environ())
 	}
 	return fmt.Errorf("protect this program from the container: start it from a file that cannot be written: %w", err)
+}
+
+// calledByPath are this program's arguments, the first of them its path: what is
+// started from a mount that is attached nowhere cannot find it any more.
+func calledByPath() []string {
+	args := slices.Clone(os.Args)
+	if path, err := os.Executable(); err == nil {
+		args[0] = path
+	}
+	return args
 }
 
 // seals are what nobody can do any more to a copy of this program: memfd_create(2),

@@ -288,8 +288,11 @@ func (c *Container) process(p *plan.Plan) (warnings []string, err error) {
 	p.Add(enter...)
 	p.Section(chapter, "files get the mode that the configuration says")
 	p.Add(plan.Umask(umaskOf(s.Process.User)))
-	if len(c.Begin) > 0 && c.Handover == nil && !c.Namespaces.New(unix.CLONE_NEWPID) {
-		// While it waits for start, others can see it that have the same rights.
+	if len(c.Begin) > 0 && c.Handover == nil && !c.Namespaces.Has(unix.CLONE_NEWUSER) {
+		// While it waits for start, others can see it that have the same rights:
+		// those of a pid namespace that it shares, and who enters by exec. In a user
+		// namespace they have no rights over our file; and an ordinary user, who made
+		// it, could not enter himself any more.
 		p.Add(plan.NotDumpable())
 	}
 	rights, warnings, err := c.rights()

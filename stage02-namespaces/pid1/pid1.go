@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"path/filepath"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
@@ -56,15 +57,29 @@ func CheckMounts(mounts []specs.Mount) error {
 // (CVE-2019-5736).
 //
 // By its path: what /proc/self/exe leads to is a mount of the host's namespace,
-// which cannot be shown in another one (EINVAL, open_tree(2)).
+// which cannot be shown in another one (EINVAL, open_tree(2)). A program that was
+// started from a mount which is attached nowhere has no path; then it is the name by
+// which it was called.
 func Mount() (specs.Mount, error) {
 	self, err := os.Executable()
+	if err == nil && !isProgram(self) {
+		self = os.Args[0]
+		if !isProgram(self) {
+			err = fmt.Errorf("%q: %w", self, os.ErrNotExist)
+		}
+	}
 	if err != nil {
 		return specs.Mount{}, fmt.Errorf("find this program, to be process 1: %w", err)
 	}
 	return specs.Mount{
 		Destination: Path, Type: "bind", Source: self, Options: []string{"bind", "ro", "nosuid", "nodev"},
 	}, nil
+}
+
+// isProgram tells whether path is absolute and that of a file.
+func isProgram(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && filepath.IsAbs(path) && info.Mode().IsRegular()
 }
 
 // Main runs os.Args[1:], with the environment as it is, and returns the status

@@ -105,6 +105,7 @@ func editProcess(c *cli.Context, p *specs.Process, args []string) error {
 		if err != nil {
 			return err
 		}
+		inherit(loaded, p)
 		*p = *loaded
 		return nil
 	}
@@ -118,13 +119,45 @@ func editProcess(c *cli.Context, p *specs.Process, args []string) error {
 		if !strings.Contains(e, "=") { // nothing comes from the caller's environment (CVE-2026-57231)
 			return fmt.Errorf("--env %q: want NAME=VALUE", e)
 		}
-		p.Env = append(p.Env[:len(p.Env):len(p.Env)], e)
+		p.Env = append(without(p.Env, e), e)
 	}
 	if c.IsSet("no-new-privs") {
 		p.NoNewPrivileges = c.Bool("no-new-privs")
 	}
 	addCapabilities(p, c.StringSlice("cap"))
 	return editUser(c, &p.User)
+}
+
+// inherit gives a process what its own configuration does not say and the container's
+// does, as in runc: none is confined less because something was left out.
+func inherit(p, from *specs.Process) {
+	if p.Capabilities == nil {
+		p.Capabilities = from.Capabilities
+	}
+	if p.ApparmorProfile == "" {
+		p.ApparmorProfile = from.ApparmorProfile
+	}
+	if p.SelinuxLabel == "" {
+		p.SelinuxLabel = from.SelinuxLabel
+	}
+	if len(p.Rlimits) == 0 {
+		p.Rlimits = from.Rlimits
+	}
+	if p.OOMScoreAdj == nil {
+		p.OOMScoreAdj = from.OOMScoreAdj
+	}
+}
+
+// without is the environment without the variable of e: the last one holds, and
+// getenv(3) finds the first.
+func without(env []string, e string) (rest []string) {
+	name, _, _ := strings.Cut(e, "=")
+	for _, other := range env {
+		if !strings.HasPrefix(other, name+"=") {
+			rest = append(rest, other)
+		}
+	}
+	return rest
 }
 
 // addCapabilities gives the process more of them than the container's has. They

@@ -194,8 +194,8 @@ func TestMust10TheStateOfAContainer(t *testing.T) {
 		fmt.Sprint(state.Annotations) != fmt.Sprint(odd) {
 		t.Errorf("%+v", state)
 	}
-	if comm := b.read(procFile(state.Pid, "comm")); !strings.HasPrefix(comm, "skiff-oci") {
-		t.Errorf("process %d is %q", state.Pid, comm)
+	if line := b.read(procFile(state.Pid, "cmdline")); !strings.Contains(line, "create\x00") {
+		t.Errorf("process %d is %q", state.Pid, line)
 	}
 	b.succeed("start", "box")
 	b.eventually("it has stopped", func() bool { return b.status("box") == specs.StateStopped })

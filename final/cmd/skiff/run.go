@@ -9,6 +9,7 @@ import (
 	"github.com/docker/go-units"
 	"github.com/urfave/cli/v2"
 
+	"skiff.example/final/container"
 	"skiff.example/final/engine"
 	"skiff.example/stage01-chroot/hint"
 )
@@ -41,6 +42,9 @@ func runCommand() *cli.Command {
 		},
 		UseShortOptionHandling: true,
 		Action: func(c *cli.Context) error {
+			if err := container.Protect(); err != nil {
+				return err
+			}
 			options, err := optionsOf(c)
 			if err != nil {
 				return err
