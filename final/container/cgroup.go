@@ -124,18 +124,11 @@ func (c *Container) makeCgroup() (born *os.File, err error) {
 // cgroups(7); cgroup_post_fork in kernel/cgroup/cgroup.c compares the kill_seq of
 // two different groups; seen on Linux 6.18).
 func waysIn(groups map[string]string, found bool, more []string) (born string, entrances []string) {
-	for controller, dir := range groups {
-		switch {
-		case controller != "":
-			entrances = append(entrances, dir+"/tasks")
-		case found:
-			entrances = append(entrances, dir+"/cgroup.procs")
-		default:
-			born = dir
-		}
+	entrances = append(cgroup.Entrances(groups), more...)
+	if unified := groups[""]; found && unified != "" {
+		return "", append(entrances, unified+"/cgroup.procs")
 	}
-	slices.Sort(entrances)
-	return born, append(slices.Compact(entrances), more...)
+	return groups[""], entrances
 }
 
 // withDefaultDevices puts the rules of the configuration between one that

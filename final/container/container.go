@@ -98,7 +98,7 @@ type beginning struct {
 // under way. begin is called when the state folder is there. After an error
 // nothing is left.
 func (r *Runtime) make(config Config, attended bool, begin func(*Container) (beginning, error)) (*Container, error) {
-	if err := protectThisProgram(); err != nil {
+	if err := Protect(); err != nil {
 		return nil, err
 	}
 	if err := checkInherited(config.KeepDescriptors); err != nil {

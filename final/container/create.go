@@ -124,7 +124,7 @@ func (r *Runtime) Start(id string) error {
 		return fmt.Errorf("start container %q: it is %s, not created", id, state.Status)
 	}
 	if state.Hooks != nil && len(state.Hooks.StartContainer) > 0 { // which join the container
-		if err := protectThisProgram(); err != nil {
+		if err := Protect(); err != nil {
 			return err
 		}
 	}

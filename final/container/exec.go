@@ -60,7 +60,7 @@ type guest struct {
 // Exec runs a further process in a container, waits for its end unless it is
 // detached, and returns its exit status as a shell gives it.
 func (r *Runtime) Exec(id string, config ExecConfig) (status int, err error) {
-	if err := errors.Join(protectThisProgram(), checkInherited(config.KeepDescriptors)); err != nil {
+	if err := errors.Join(Protect(), checkInherited(config.KeepDescriptors)); err != nil {
 		return 0, err
 	}
 	g, err := r.newGuest(id, config)
@@ -126,7 +126,7 @@ func (g *guest) configure() error {
 	case !p.Terminal && g.config.ConsoleSocket != "":
 		return errors.New("--console-socket, but the process has no terminal: give --tty")
 	}
-	if err := oci.SetHome(&p, []string{oci.RootOf(g.state.Pid)}); err != nil {
+	if err := oci.CompleteEnv(&p, []string{oci.RootOf(g.state.Pid)}); err != nil {
 		return err
 	}
 	if !p.Terminal {
@@ -341,13 +341,16 @@ func (g *guest) close() error {
 // writePidFile writes a process's id: into a new file that then takes the name,
 // so that who waits for the file never reads half of it.
 func writePidFile(name string, pid int) error {
-	temporary := path.Join(path.Dir(name), "."+path.Base(name))
-	err := os.WriteFile(temporary, []byte(strconv.Itoa(pid)), 0o644)
-	if err == nil {
-		err = os.Rename(temporary, name)
+	f, err := os.CreateTemp(path.Dir(name), "."+path.Base(name)+"-*") // new, and no link: O_EXCL
+	if err != nil {
+		return fmt.Errorf("write pid file: %w", &os.PathError{Op: "create", Path: name, Err: errors.Unwrap(err)})
+	}
+	_, err = f.WriteString(strconv.Itoa(pid))
+	if err = errors.Join(err, f.Chmod(0o644), f.Close()); err == nil {
+		err = os.Rename(f.Name(), name)
 	}
 	if err != nil {
-		return fmt.Errorf("write pid file: %w", err)
+		return errors.Join(fmt.Errorf("write pid file: %w", err), os.Remove(f.Name()))
 	}
 	return nil
 }

@@ -21,8 +21,14 @@ import (
 // delete it, and unmake what killed commands have left. runtime-spec runtime.md,
 // "Operations".
 
-// ErrNotFound is in the error for a container that does not exist.
-var ErrNotFound = errors.New("no such container")
+// ErrNotFound is in the error for a container that does not exist, and errNotRunning in
+// that for one whose process is not there. containerd's shim finds these very words in
+// our messages and those of runc, and takes the container for gone (checkKillError,
+// pkg/process/utils.go).
+var (
+	ErrNotFound   = errors.New("does not exist")
+	errNotRunning = errors.New("container not running")
+)
 
 // find returns the state folder and the state of a container.
 func (r *Runtime) find(id string) (dir string, state *State, err error) {
@@ -93,7 +99,7 @@ func (r *Runtime) Kill(id string, signal syscall.Signal) error {
 	}
 	switch state.Status {
 	case specs.StateStopped:
-		return fmt.Errorf("kill container %q: it is not running", id)
+		return fmt.Errorf("kill container %q: %w", id, errNotRunning)
 	case specs.StateCreating:
 		return fmt.Errorf("kill container %q: it is still being created", id)
 	}
@@ -199,7 +205,7 @@ func (r *Runtime) Delete(id string, force bool) error {
 		return err
 	case err != nil:
 		return err
-	case (state.Status == specs.StateRunning || state.Status == StatePaused) && !force:
+	case (state.Status == specs.StateRunning || state.Status == StatePaused || state.Status == specs.StateCreating) && !force:
 		return fmt.Errorf("delete container %q: it is %s", id, state.Status)
 	}
 	if state.Status != specs.StateStopped {
@@ -244,6 +250,11 @@ func (r *Runtime) unmake(dir string, state *State) error {
 	defer held.Close()
 	if !sameFolder(held, dir) {
 		return nil
+	}
+	// What was read without the lock may be of a container that is gone, and this folder
+	// of the next one that has its id.
+	if now, err := readState(dir); err == nil && (state == nil || !now.Created.Equal(state.Created)) {
+		return fmt.Errorf("delete container %q: another one of this id has been made meanwhile", now.ID)
 	}
 	return r.unmakeLocked(dir, state)
 }

@@ -118,13 +118,17 @@ func (r *Runtime) Update(id string, resources *specs.LinuxResources) error {
 		return err
 	}
 	if state.Status == specs.StateStopped {
-		return fmt.Errorf("update container %q: it is not running", id)
+		return fmt.Errorf("update container %q: %w", id, errNotRunning)
 	}
 	group, err := managerOf(dir, state)
 	if err != nil {
 		return fmt.Errorf("update container %q: %w", id, err)
 	}
-	if err := group.Set(resources); err != nil {
+	// Which devices there are does not change, as in runc: CRI sends all resources each
+	// time, and its rules without those that every container has.
+	rest := *resources
+	rest.Devices = nil
+	if err := group.Set(&rest); err != nil {
 		return fmt.Errorf("update container %q: %w", id, err)
 	}
 	return nil

@@ -18,10 +18,6 @@ import (
 // second process of the container (exec, a hook), or the program itself, if that is
 // /proc/self/exe.
 
-// Protect makes sure that no container gets at this program's file. It may start this
-// program again, with the same arguments: so it is called before anything is done.
-func Protect() error { return protectThisProgram() }
-
 // ownsPids tells whether a container has a pid namespace of its own.
 func ownsPids(spec *specs.Spec) bool {
 	return slices.ContainsFunc(spec.Linux.Namespaces, func(n specs.LinuxNamespace) bool {
@@ -31,11 +27,12 @@ func ownsPids(spec *specs.Spec) bool {
 
 const self = "/proc/self/exe"
 
-// protectThisProgram starts this program again from a read-only mount of its file
-// that is attached nowhere, if that has not been done yet. What opens
-// /proc/PID/exe for writing gets EROFS. Who may not mount starts a sealed copy in
-// memory instead, for which it is EPERM.
-func protectThisProgram() error {
+// Protect makes sure that no container gets at this program's file. It starts this
+// program again, with the same arguments, from a read-only mount of its file that is
+// attached nowhere, if that has not been done yet: so it is called before anything
+// else is. What opens /proc/PID/exe for writing gets EROFS. Who may not mount starts a
+// sealed copy in memory instead, for which it is EPERM.
+func Protect() error {
 	var st unix.Statfs_t
 	if err := unix.Statfs(self, &st); err != nil {
 		return fmt.Errorf("look at %q: %w", self, err)

@@ -136,7 +136,7 @@ func TestAReusedPidIsNotTheContainer(t *testing.T) {
 	if got.Status != specs.StateStopped || got.Pid != 0 {
 		t.Errorf("status %q, pid %d", got.Status, got.Pid)
 	}
-	if err := r.Kill("old", unix.SIGKILL); err == nil || !strings.Contains(err.Error(), "it is not running") {
+	if err := r.Kill("old", unix.SIGKILL); err == nil || !strings.Contains(err.Error(), "container not running") {
 		t.Errorf("kill: %v", err)
 	}
 	if err := signalProcess(&State{State: specs.State{ID: "old", Pid: pid}, StartTime: started - 1}, unix.SIGKILL); !errors.Is(err, os.ErrProcessDone) {

@@ -44,7 +44,7 @@ func setProcess(p *specs.Process, img *image.Image, o Options) error {
 		return err
 	}
 	dropCapabilities(p)
-	return oci.SetHome(p, img.Layers)
+	return oci.CompleteEnv(p, img.Layers)
 }
 
 // dropCapabilities takes from a user other than 0 what only root has by

@@ -15,13 +15,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"skiff.example/stage01-chroot/hint"
+	"skiff.example/stage02-namespaces/mount"
 )
 
 // maxConfig is how large a config.json may be, in bytes. Real ones have some
 // tens of kilobytes.
 const maxConfig = 4 << 20
 
-// Load reads config.json of the bundle in dir, and makes the path of its root
+// Load reads config.json of the bundle in dir, and makes its relative paths
 // absolute. Fields that the specification does not have are ignored, as it
 // demands ("Extensibility"); values that cannot be are errors.
 func Load(dir string) (*specs.Spec, error) {
@@ -45,14 +46,29 @@ func Load(dir string) (*specs.Spec, error) {
 	if err := validate(spec); err != nil {
 		return nil, fmt.Errorf("load %q: %w", file, err)
 	}
-	if !filepath.IsAbs(spec.Root.Path) {
-		absolute, err := filepath.Abs(dir)
-		if err != nil {
-			return nil, fmt.Errorf("load %q: %w", file, err)
-		}
-		spec.Root.Path = filepath.Join(absolute, spec.Root.Path)
+	absolute, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("load %q: %w", file, err)
 	}
+	fromBundle(spec, absolute)
 	return spec, nil
+}
+
+// fromBundle makes paths absolute that are relative to the bundle: config.md, "Root"
+// and, of bind mounts, "source".
+func fromBundle(s *specs.Spec, bundle string) {
+	paths := []*string{&s.Root.Path}
+	for i := range s.Mounts {
+		m := &s.Mounts[i]
+		if o, err := mount.ParseOptions(m.Options); m.Type == "bind" || err == nil && o.Bind {
+			paths = append(paths, &m.Source)
+		}
+	}
+	for _, p := range paths {
+		if !filepath.IsAbs(*p) {
+			*p = filepath.Join(bundle, *p)
+		}
+	}
 }
 
 // A configuration is what specs.Spec has for Linux. encoding/json looks at

@@ -51,7 +51,7 @@ type Container struct {
 	// "" for version 2) → directory, see cgroup.Manager.Paths.
 	Cgroups map[string]string
 	// Entrances are the files through which the process moves itself into
-	// those of version 1, see cgroup.Manager.Entrances.
+	// those of version 1, see cgroup.Entrances.
 	Entrances []string
 	// Terminal is the container's terminal. Nil leaves it the descriptors 0-2
 	// of its parent.
@@ -98,7 +98,7 @@ func (c *Container) Plan() (p *plan.Plan, warnings []string, err error) {
 	if err := c.ownNames(); err != nil {
 		return nil, nil, err
 	}
-	if err := c.setHome(); err != nil {
+	if err := c.completeEnv(); err != nil {
 		return nil, nil, err
 	}
 	p = &plan.Plan{}

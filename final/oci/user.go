@@ -104,9 +104,12 @@ func readBelow(root, name string) (text []byte, hidden bool, err error) {
 	return text, false, err
 }
 
-// SetHome sets HOME, if the environment does not have it, to the home of the
-// process's user in the container's /etc/passwd, or to "/".
-func SetHome(p *specs.Process, roots []string) error {
+// CompleteEnv makes the environment what the program gets. Of a name that is there
+// more than once the last one holds, as in runc: getenv(3) would find the first, and
+// shells another. HOME, if it is missing, is the home of the process's user in the
+// container's /etc/passwd, or "/".
+func CompleteEnv(p *specs.Process, roots []string) error {
+	p.Env = lastOfEach(p.Env)
 	if slices.ContainsFunc(p.Env, func(e string) bool { return strings.HasPrefix(e, "HOME=") && e != "HOME=" }) {
 		return nil
 	}
@@ -123,13 +126,27 @@ func SetHome(p *specs.Process, roots []string) error {
 	return nil
 }
 
-// setHome is SetHome for the first process of a container. It changes a copy: exec
+// lastOfEach is env with the last entry of each name, in the order of these.
+func lastOfEach(env []string) []string {
+	var last []string
+	seen := map[string]bool{}
+	for _, e := range slices.Backward(env) {
+		name, _, _ := strings.Cut(e, "=")
+		if !seen[name] {
+			seen[name] = true
+			last = append(last, e)
+		}
+	}
+	slices.Reverse(last)
+	return last
+}
+
+// completeEnv is CompleteEnv for the first process of a container. It changes a copy: exec
 // begins with the configuration as it is, and perhaps another user.
-func (c *Container) setHome() error {
+func (c *Container) completeEnv() error {
 	spec, process := *c.Spec, *c.Spec.Process
-	process.Env = slices.Clone(process.Env)
 	spec.Process, c.Spec = &process, &spec
-	return SetHome(&process, []string{spec.Root.Path})
+	return CompleteEnv(&process, []string{spec.Root.Path})
 }
 
 // ResolveUser finds the user that an image or a command line means: "name",

@@ -127,7 +127,7 @@ func TestHome(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := &specs.Process{User: specs.User{UID: c.uid}, Env: c.env}
-			if err := oci.SetHome(p, []string{root}); err != nil {
+			if err := oci.CompleteEnv(p, []string{root}); err != nil {
 				t.Fatal(err)
 			}
 			if !reflect.DeepEqual(p.Env, c.want) {

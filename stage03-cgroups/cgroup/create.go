@@ -210,13 +210,16 @@ func (m *Manager) Descriptor() (*os.File, error) {
 	return os.NewFile(uintptr(fd), m.v2.dir), nil
 }
 
-// Entrances are the group's files "tasks", one in each v1 hierarchy. A thread
-// that writes "0" there moves itself, and, alone in its process, the whole
-// process.
-func (m *Manager) Entrances() []string {
+// Entrances are the files "tasks" of a group whose directories are paths (see
+// Manager.Paths), one in each v1 hierarchy. A thread that writes "0" there moves
+// itself, and, alone in its process, the whole process.
+func Entrances(paths map[string]string) []string {
 	var entrances []string
-	for _, g := range m.v1 {
-		entrances = append(entrances, g.dir+"/tasks")
+	for hierarchy, dir := range paths {
+		if hierarchy != "" {
+			entrances = append(entrances, dir+"/tasks")
+		}
 	}
-	return entrances
+	slices.Sort(entrances) // several controllers can be in one hierarchy
+	return slices.Compact(entrances)
 }

@@ -110,7 +110,7 @@ func TestAProcessMovesItselfIn(t *testing.T) {
 	testkit.HostUnchanged(t)
 	h := detect(t)
 	m := create(t, h, "self")
-	entrances := m.Entrances()
+	entrances := cgroup.Entrances(m.Paths())
 	if len(entrances) != len(h.V1) {
 		t.Errorf("%d entrances into %d hierarchies", len(entrances), len(h.V1))
 	}

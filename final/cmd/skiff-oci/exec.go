@@ -119,7 +119,7 @@ func editProcess(c *cli.Context, p *specs.Process, args []string) error {
 		if !strings.Contains(e, "=") { // nothing comes from the caller's environment (CVE-2026-57231)
 			return fmt.Errorf("--env %q: want NAME=VALUE", e)
 		}
-		p.Env = append(without(p.Env, e), e)
+		p.Env = append(p.Env[:len(p.Env):len(p.Env)], e)
 	}
 	if c.IsSet("no-new-privs") {
 		p.NoNewPrivileges = c.Bool("no-new-privs")
@@ -146,18 +146,6 @@ func inherit(p, from *specs.Process) {
 	if p.OOMScoreAdj == nil {
 		p.OOMScoreAdj = from.OOMScoreAdj
 	}
-}
-
-// without is the environment without the variable of e: the last one holds, and
-// getenv(3) finds the first.
-func without(env []string, e string) (rest []string) {
-	name, _, _ := strings.Cut(e, "=")
-	for _, other := range env {
-		if !strings.HasPrefix(other, name+"=") {
-			rest = append(rest, other)
-		}
-	}
-	return rest
 }
 
 // addCapabilities gives the process more of them than the container's has. They

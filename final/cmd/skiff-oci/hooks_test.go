@@ -493,7 +493,7 @@ func TestAContainerIsNotCreatedBeforeItsHooksHaveRun(t *testing.T) {
 	}
 	b.must(os.Remove(b.path("log")))
 	b.succeed("delete", "box")
-	if got := b.read(b.path("log")); strings.Count(got, `container "box": no such container`) != 4 {
+	if got := b.read(b.path("log")); strings.Count(got, `container "box": does not exist`) != 4 {
 		t.Errorf("during delete:\n%s", got)
 	}
 }

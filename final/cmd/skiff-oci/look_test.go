@@ -258,7 +258,7 @@ func TestTheLogIsOneThatEnginesRead(t *testing.T) {
 		return all
 	}
 	got := logged("exec", "nobody", "true")
-	if len(got) != 1 || got[0].Level != "error" || got[0].Msg != `exec: container "nobody": no such container` || got[0].Time == "" {
+	if len(got) != 1 || got[0].Level != "error" || got[0].Msg != `exec: container "nobody": does not exist` || got[0].Time == "" {
 		t.Errorf("got %+v", got)
 	}
 	b.edit(program("nonesuch"), func(s *specs.Spec) { s.Process.Capabilities.Bounding = []string{"CAP_DREAM"} })
@@ -275,7 +275,7 @@ func TestTheLogIsOneThatEnginesRead(t *testing.T) {
 	}
 	_ = os.Remove(log)
 	b.do("--log", log, "state", "nobody")
-	if got := testkit.Normalize(b.read(log)); got != `time="TIME" level=error msg="container \"nobody\": no such container"`+"\n" {
+	if got := testkit.Normalize(b.read(log)); got != `time="TIME" level=error msg="container \"nobody\": does not exist"`+"\n" {
 		t.Errorf("text: %s", got)
 	}
 }
@@ -289,7 +289,7 @@ func TestWhatTheGlobalFlagsSay(t *testing.T) {
 		`unknown command "dance"`:                          {"dance"},
 		"the flags are listed by: skiff-oci state --help":  {"state", "--nonesuch", "box"},
 		"state: got 2 arguments, want the id of a contain": {"state", "a", "b"},
-		`container "help": no such container`:              {"state", "help"},
+		`container "help": does not exist`:                 {"state", "help"},
 		"write the log: open /nowhere/log":                 {"--log", "/nowhere/log", "state", "box"},
 	} {
 		r := b.do(args...)

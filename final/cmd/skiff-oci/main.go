@@ -153,7 +153,9 @@ func exitStatusOrNil(status int) error {
 }
 
 // runtimeOf is the runtime with the state folder that --root names.
-func runtimeOf(c *cli.Context) *container.Runtime { return &container.Runtime{Root: c.String("root")} }
+func runtimeOf(c *cli.Context) *container.Runtime {
+	return &container.Runtime{Root: c.String("root"), Warn: logOf(c)}
+}
 
 // idOf is the one argument of most commands.
 func idOf(c *cli.Context) (string, error) {

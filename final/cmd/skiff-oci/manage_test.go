@@ -214,7 +214,7 @@ func TestWhatUpdateSaysWhenItFails(t *testing.T) {
 		{"it is what stands in config.json as linux.resources", []string{"--resources", file, b.id}},
 		{"no such file", []string{"--resources", "/nowhere", b.id}},
 		{"not supported", []string{"--l3-cache-schema", "L3:0=f", b.id}},
-		{"no such container", []string{"--memory", "1", "nobody"}},
+		{"does not exist", []string{"--memory", "1", "nobody"}},
 		{"want the id of a container", nil},
 	} {
 		r := b.do(append([]string{"update"}, c.args...)...)
