@@ -162,9 +162,12 @@ func (b *bin) unreached(keep []digest.Digest) error {
 			return err
 		}
 	}
-	// The lock files of blobs and layers: there is no writer, so nobody holds
-	// one or is about to.
-	return b.takeOthers(b.store.path("locks"), nil, new(int))
+	// The lock files of blobs and layers, and what has arrived of blobs: there is
+	// no writer, so nobody holds one or is about to.
+	return errors.Join(
+		b.takeOthers(b.store.path("locks"), nil, new(int)),
+		b.takeOthers(b.store.path("partial"), nil, new(int)),
+	)
 }
 
 // takeOthers takes what is in folder and not in keep.

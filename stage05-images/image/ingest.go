@@ -132,21 +132,9 @@ func whole(path string, d ocispec.Descriptor) bool {
 
 // copyVerified copies what d describes and not a byte more.
 func copyVerified(w io.Writer, r io.Reader, d ocispec.Descriptor) error {
-	digester := d.Digest.Algorithm().Digester()
-	n, err := io.Copy(io.MultiWriter(w, digester.Hash()), io.LimitReader(r, d.Size+1))
-	switch {
-	case n > d.Size:
-		return fmt.Errorf("%w: more than the %d bytes that the manifest says", ErrSize, d.Size)
-	case n == d.Size && digester.Digest() != d.Digest:
-		return fmt.Errorf("%w: content is %s", ErrDigest, Short(digester.Digest()))
-	case err != nil && n < d.Size:
-		return fmt.Errorf("broke off after %d of %d bytes: %w", n, d.Size, err)
-	case err != nil:
-		return err
-	case n < d.Size:
-		return fmt.Errorf("%w: %d bytes, and the manifest says %d", ErrSize, n, d.Size)
-	}
-	return nil
+	v := verify(r, d)
+	_, err := io.Copy(w, v)
+	return v.verdict(err)
 }
 
 // Commit makes ref name the image whose manifest d describes, and returns it.

@@ -93,16 +93,24 @@ func (in *Ingest) unpackInto(ctx context.Context, dir string, l Layer) error {
 		return err
 	}
 	defer blob.Close()
+	return untar(ctx, blob, l, func(tar io.Reader) error {
+		_, err := layer.Apply(dir, tar, layer.Options{Lower: l.Lower})
+		return err
+	})
+}
+
+// untar lets apply read the tar stream that a layer's blob holds, to its end,
+// and verifies the DiffID.
+func untar(ctx context.Context, blob io.Reader, l Layer, apply func(tar io.Reader) error) error {
 	tar, err := decompress(blob, l.Blob.MediaType)
 	if err != nil {
 		return err
 	}
 	defer tar.Close()
-
 	digester := l.DiffID.Algorithm().Digester()
 	ahead := readAhead(ctx, io.TeeReader(tar, digester.Hash()))
 	defer ahead.Close() // runs before tar.Close: nothing reads tar any more
-	if _, err := layer.Apply(dir, ahead, layer.Options{Lower: l.Lower}); err != nil {
+	if err := apply(ahead); err != nil {
 		if errors.Is(err, fs.ErrPermission) {
 			err = hint.Add(err, "unpacking sets owners and makes devices; run it as root")
 		}
