@@ -38,34 +38,18 @@ func app() *cli.App {
 	return &cli.App{
 		Name:  "stage05",
 		Usage: "pull an image and run it",
-		Commands: []*cli.Command{
-			command.New("pull", "REF", "fetch an image and unpack it", 1, pull, root),
+		Commands: append(registry.Commands(openStore, root),
 			command.New("images", "", "list the images of the store, with their layers", 0, images, root),
 			command.New("run", "REF [COMMAND…]", "run an image", 1, run, root),
 			command.New("plan", "[COMMAND…]", "print what run does, for an image of three layers", 0, printPlan),
 			command.New("demo", "", "show it all, with a registry of our own on loopback", 0, demo),
-		},
+		),
 	}
 }
 
 // openStore opens the folder of images below --root.
 func openStore(c *cli.Context) (*image.Store, error) {
 	return image.Open(filepath.Join(c.String("root"), "images"))
-}
-
-// pull fetches what the store lacks. Nothing is believed that does not hash to
-// its name.
-func pull(c *cli.Context, words []string) error {
-	s, err := openStore(c)
-	if err != nil {
-		return err
-	}
-	img, err := registry.Pull(c.Context, s, words[0], registry.Options{Progress: c.App.ErrWriter})
-	if err != nil {
-		return err
-	}
-	fmt.Fprintln(c.App.Writer, img.Digest)
-	return nil
 }
 
 // images lists what is in the store: the name that may change, the name that

@@ -91,6 +91,7 @@ func (p *Piece) Settle(ctx context.Context, lower []string) (dir string, fresh b
 		return "", false, err
 	}
 	p.in.wrote.Store(true)
+	defer p.in.flush()
 	return p.dir, true, rename(p.temp, p.dir)
 }
 

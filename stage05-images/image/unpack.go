@@ -133,7 +133,10 @@ func decompress(blob io.Reader, mediaType string) (io.ReadCloser, error) {
 	case gzipped:
 		return gzip.NewReader(blob)
 	case zstandard:
-		z, err := zstd.NewReader(blob)
+		// The memory is what the stream asks for: up to as much as zstd itself
+		// grants unasked (man 1 zstd, --memory). A decoder of its own goroutine
+		// would read ahead; ours does that, see readAhead.
+		z, err := zstd.NewReader(blob, zstd.WithDecoderMaxWindow(128<<20), zstd.WithDecoderLowmem(true), zstd.WithDecoderConcurrency(1))
 		if err != nil {
 			return nil, err
 		}

@@ -42,7 +42,7 @@ var certificateFolders = []string{"/etc/containers/certs.d", "/etc/docker/certs.
 // newTransport returns a transport to one registry, with connections of its own
 // and all checks.
 func newTransport(registry name.Registry, o Options) (http.RoundTripper, *http.Transport, error) {
-	authorities, err := authorities(registry.RegistryStr(), o.CA)
+	authorities, err := authorities(certificateFolders, registry.RegistryStr(), o.CA)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -58,14 +58,15 @@ func newTransport(registry name.Registry, o Options) (http.RoundTripper, *http.T
 }
 
 // authorities returns whom to believe that a registry is the one it says: whom
-// the system believes, whoever stands in certificateFolders, and file, if any.
-func authorities(registry, file string) (*x509.CertPool, error) {
+// the system believes, whose certificates are in the registry's folder below one
+// of folders, and those in file, if any.
+func authorities(folders []string, registry, file string) (*x509.CertPool, error) {
 	pool, err := x509.SystemCertPool()
 	if err != nil {
 		return nil, err
 	}
 	var files []string
-	for _, dir := range certificateFolders {
+	for _, dir := range folders {
 		found, err := filepath.Glob(filepath.Join(dir, registry, "*.crt"))
 		if err != nil {
 			return nil, err

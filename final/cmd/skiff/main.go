@@ -16,6 +16,7 @@ import (
 	"skiff.example/stage01-chroot/hint"
 	"skiff.example/stage01-chroot/plan"
 	"skiff.example/stage02-namespaces/pid1"
+	"skiff.example/stage05-images/registry"
 )
 
 // The statuses with which `run` ends when the program did not run, as in
@@ -38,7 +39,7 @@ func main() {
 			&cli.StringFlag{Name: "root", Value: "/var/lib/skiff", Usage: "folder for images and for what containers write"},
 			&cli.StringFlag{Name: "state", Value: "/run/skiff", Usage: "folder for the state of containers"},
 		},
-		Commands:        []*cli.Command{runCommand(), pullCommand(), imagesCommand(), removeImageCommand(), collectCommand(), doctorCommand()},
+		Commands:        append(registry.Commands(openStore), runCommand(), imagesCommand(), removeImageCommand(), collectCommand(), doctorCommand()),
 		HideHelpCommand: true,
 		ExitErrHandler:  func(*cli.Context, error) {}, // main does it
 		Action:          unknownCommand,
