@@ -51,6 +51,8 @@ func explain(err error, host, missing string) error {
 		web    *url.Error
 	)
 	switch {
+	case errors.As(err, &cert): // first: on loopback it was tried without TLS as well
+		return say(oneLine(cert.Err.Error()), fmt.Sprintf("give the certificate of the authority that %s is signed by: --ca FILE, or as %s/%s/ca.crt", host, certificateFolders[0], host))
 	case errors.As(err, &answer):
 		return explainAnswer(answer, err, host, missing)
 	case errors.Is(err, unix.ECONNREFUSED):
@@ -60,8 +62,6 @@ func explain(err error, host, missing string) error {
 			"check the registry's name, and this machine's network and /etc/resolv.conf")
 	case errors.Is(err, http.ErrSchemeMismatch):
 		return say(fmt.Sprintf("%s does not speak TLS", host), errPlainHTTP.Error())
-	case errors.As(err, &cert):
-		return say(oneLine(cert.Err.Error()), fmt.Sprintf("give the certificate of the authority that %s is signed by: --ca FILE, or as %s/%s/ca.crt", host, certificateFolders[0], host))
 	case errors.Is(err, errStalled):
 		return say(errStalled.Error(), "pull again; what has come already is kept")
 	case errors.As(err, &late) && late.Timeout():

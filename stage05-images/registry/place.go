@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -28,6 +29,7 @@ import (
 type place struct {
 	repository name.Repository
 	options    Options
+	givenUp    atomic.Bool // it is a mirror, and did not have something
 
 	mutex  sync.Mutex
 	client *http.Client   // for blobs; nil: nobody has logged in yet
@@ -136,12 +138,16 @@ func (all places) close() {
 func (all places) try(missing string, ask func(*place) error) error {
 	var mirrors []string
 	for _, p := range all {
+		if p.givenUp.Load() {
+			continue
+		}
 		host := p.repository.RegistryStr()
 		err := explain(ask(p), host, missing)
 		switch {
 		case err == nil:
 			return nil
 		case p != all.origin():
+			p.givenUp.Store(true)
 			mirrors = append(mirrors, fmt.Sprintf("mirror %s: %v", host, err))
 		case len(mirrors) > 0:
 			return hint.Add(fmt.Errorf("%w (%s)", err, strings.Join(mirrors, "; ")), hint.Of(err))
