@@ -171,7 +171,7 @@ func TestAnImageThatCannotRun(t *testing.T) {
 		config ocispec.ImageConfig
 		want   string
 	}{
-		"no command":    {ocispec.ImageConfig{}, "the image has no command"},
+		"no command":    {ocispec.ImageConfig{}, "it names no command"},
 		"no program":    {ocispec.ImageConfig{Cmd: []string{"nothing"}}, `execute "nothing": no such file`},
 		"another user":  {ocispec.ImageConfig{Cmd: []string{"/x"}, User: "mail"}, `as user "mail"`},
 		"no directory":  {ocispec.ImageConfig{Cmd: []string{"/x"}, WorkingDir: "/none"}, `change directory to "/none": no such file`},

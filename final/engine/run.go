@@ -30,17 +30,19 @@ import (
 // Options say how to run an image. The zero value of each field leaves it to
 // the image or to skiff.
 type Options struct {
-	Image    string
-	Args     []string // instead of the image's command
-	Name     string   // the container's id
-	Hostname string
-	Env      []string // NAME=value, beside the image's
-	WorkDir  string
-	User     string
-	ReadOnly bool // no writes to the root
-	Terminal bool
-	Init     bool // a small process 1 that starts the program
-	Volumes  []Volume
+	Image string
+	Args  []string // instead of the image's command
+	// Entrypoint replaces the image's, with its command; nil does not.
+	Entrypoint []string
+	Name       string // the container's id
+	Hostname   string
+	Env        []string // NAME=value, beside the image's
+	WorkDir    string
+	User       string
+	ReadOnly   bool // no writes to the root
+	Terminal   bool
+	Init       bool // a small process 1 that starts the program
+	Volumes    []Volume
 
 	Memory  int64   // bytes
 	CPUs    float64 // how many processors' time
@@ -68,7 +70,17 @@ func (e *Engine) Run(ctx context.Context, o Options) (status int, err error) {
 	if o.Name == "" {
 		o.Name = newID()
 	}
-	img, err := e.findOrPull(ctx, o.Image, o.Platform)
+	store, err := e.Images()
+	if err != nil {
+		return 0, err
+	}
+	// A lease, until the container has a state that names the image: see Used.
+	release, err := store.Hold(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer release()
+	img, err := e.findOrPull(ctx, store, o.Image, o.Platform)
 	if err != nil {
 		return 0, err
 	}
@@ -81,11 +93,12 @@ func (e *Engine) Run(ctx context.Context, o Options) (status int, err error) {
 		ID: o.Name, Bundle: e.Root, Spec: spec, Warn: e.Out,
 		Prepare: run.prepare, Connect: run.connect, Timed: o.Explain != nil,
 	}
-	var observe func(*plan.Plan, []launch.Timing)
-	if o.Explain != nil {
-		observe = func(_ *plan.Plan, times []launch.Timing) { launch.Explain(o.Explain, times) }
-	}
-	return e.runtime().Run(config, observe)
+	return e.runtime().Run(config, func(_ *plan.Plan, times []launch.Timing) {
+		release()
+		if o.Explain != nil {
+			launch.Explain(o.Explain, times)
+		}
+	})
 }
 
 // newID makes up an id.

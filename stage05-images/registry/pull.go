@@ -51,7 +51,7 @@ type Options struct {
 // withDefaults fills in what is not said.
 func (o Options) withDefaults() Options {
 	if o.Platform.OS == "" {
-		o.Platform = hostPlatform()
+		o.Platform = image.HostPlatform()
 	}
 	if o.Keychain == nil {
 		o.Keychain = authn.DefaultKeychain
@@ -123,7 +123,7 @@ func pinned(s *image.Store, full string, want ocispec.Platform) *image.Image {
 	}
 	// An error is no obstacle: pulling then finds it again, or mends it.
 	img, err := s.Find(full)
-	if err != nil || !matches(img.Config.Platform, want) {
+	if err != nil || !image.Matches(img.Config.Platform, want) {
 		return nil
 	}
 	return img
@@ -155,8 +155,8 @@ func (p *pulling) image(ctx context.Context, full string, ref name.Reference) (*
 	if err != nil {
 		return nil, err
 	}
-	if !matches(config.Platform, p.options.Platform) {
-		return nil, wrongPlatform(p.options.Platform, []ocispec.Platform{config.Platform})
+	if !image.Matches(config.Platform, p.options.Platform) {
+		return nil, image.WrongPlatform(p.options.Platform, []ocispec.Platform{config.Platform})
 	}
 	if err := p.layers(ctx, d, manifest, config); err != nil {
 		return nil, err
@@ -174,7 +174,7 @@ func (p *pulling) manifest(ctx context.Context, ref name.Reference) (ocispec.Des
 	if err != nil {
 		return d, nil, err
 	}
-	d, err = choose(index, p.options.Platform)
+	d, err = image.Choose(index, p.options.Platform)
 	if err != nil {
 		return d, nil, err
 	}

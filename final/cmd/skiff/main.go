@@ -38,7 +38,7 @@ func main() {
 			&cli.StringFlag{Name: "root", Value: "/var/lib/skiff", Usage: "folder for images and for what containers write"},
 			&cli.StringFlag{Name: "state", Value: "/run/skiff", Usage: "folder for the state of containers"},
 		},
-		Commands:        []*cli.Command{runCommand(), pullCommand(), imagesCommand(), removeImageCommand(), collectCommand(), doctorCommand()},
+		Commands:        append([]*cli.Command{runCommand(), pullCommand(), doctorCommand()}, imageCommands()...),
 		HideHelpCommand: true,
 		ExitErrHandler:  func(*cli.Context, error) {}, // main does it
 		Action:          unknownCommand,
@@ -132,12 +132,5 @@ func doctorCommand() *cli.Command {
 			}
 			return doctor.Run(os.Stdout, host)
 		},
-	}
-}
-
-func collectCommand() *cli.Command {
-	return &cli.Command{
-		Name: "gc", Usage: "unmake what killed commands have left on the host",
-		Action: func(c *cli.Context) error { return engineOf(c).Collect() },
 	}
 }
