@@ -68,6 +68,10 @@ func (e *Engine) findOrPull(ctx context.Context, store *image.Store, word string
 // manifest.
 const imageAnnotation = "skiff.example/image"
 
+// stopSignalAnnotation is where it has the signal that ends it well: image-spec
+// conversion.md, "Annotation Fields".
+const stopSignalAnnotation = "org.opencontainers.image.stopSignal"
+
 // Used tells which containers run on which image: the digest of its manifest → ids.
 func (e *Engine) Used() (map[digest.Digest][]string, error) {
 	states, err := e.runtime().List()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -140,7 +141,7 @@ func (r *run) prepare(j *journal.Journal) (*overlay.Stack, error) {
 	if err := os.Mkdir(r.spec.Root.Path, 0o755); err != nil {
 		return nil, fmt.Errorf("make mount point of the root: %w", err)
 	}
-	return &stack, r.writeEtc()
+	return &stack, errors.Join(r.writeEtc(), r.keepWritable(r.image.Layers))
 }
 
 // connect gives the container its network.
@@ -163,7 +164,14 @@ func (r *run) connect(j *journal.Journal, pid int) error {
 // container.
 func configure(img *image.Image, o Options) (*specs.Spec, error) {
 	spec := oci.Default()
+	// None of the image's labels is among these (CVE-2026-53488, CVE-2023-6476).
 	spec.Annotations = map[string]string{imageAnnotation: img.Digest.String()}
+	if config := img.Config.Config; config.StopSignal != "" {
+		if _, err := image.StopSignal(config); err != nil {
+			return nil, fmt.Errorf("image %q: %w", o.Image, err)
+		}
+		spec.Annotations[stopSignalAnnotation] = config.StopSignal
+	}
 	spec.Root.Readonly = o.ReadOnly
 	spec.Process.Terminal = o.Terminal
 	spec.Process.NoNewPrivileges = false

@@ -181,7 +181,7 @@ func (s *Store) Remove(ctx context.Context, word string, unless func(digest.Dige
 	err = s.changeIndex(ctx, func(index *ocispec.Index) error {
 		d, err := s.entry(index, word)
 		if err != nil {
-			return err
+			return fmt.Errorf("remove %w", err)
 		}
 		name := d.Annotations[ocispec.AnnotationRefName]
 		full, err := Normalize(word)

@@ -101,7 +101,7 @@ func ago(t *time.Time) string {
 
 // inspected is what inspect tells, in the words of docker image inspect.
 type inspected struct {
-	ID           string `json:"Id"`
+	Id           string // as docker writes it: templates name the fields
 	RepoTags     []string
 	RepoDigests  []string
 	Created      *time.Time `json:",omitempty"`
@@ -158,7 +158,7 @@ func inspect(c call) error {
 // inspectedOf finds docker's words for the details.
 func inspectedOf(d *image.Details) inspected {
 	i := inspected{
-		ID: d.ID.String(), RepoTags: []string{}, RepoDigests: []string{},
+		Id: d.ID.String(), RepoTags: []string{}, RepoDigests: []string{},
 		Created: d.Config.Created, Author: d.Config.Author,
 		Architecture: d.Config.Architecture, Variant: d.Config.Variant, Os: d.Config.OS, Size: d.Size, Shared: d.Shared,
 		Config: inspectedConfig{d.Config.Config, d.Healthcheck},
