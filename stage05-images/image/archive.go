@@ -15,6 +15,7 @@ import (
 	"archive/tar"
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -84,7 +85,7 @@ func (s *Store) Load(ctx context.Context, r io.Reader, want ocispec.Platform) (l
 	for _, n := range named {
 		img, err := in.unpackImage(ctx, n.name, n.manifest)
 		if err != nil {
-			return nil, fmt.Errorf("archive: image %q: %w", n.name, err)
+			return nil, fmt.Errorf("archive: image %q: %w", cmp.Or(n.name, n.manifest.Digest.String()), err)
 		}
 		loaded = append(loaded, img)
 	}
@@ -286,18 +287,20 @@ func (a *archive) images(want ocispec.Platform) ([]named, error) {
 		want = HostPlatform()
 	}
 	var index ocispec.Index
-	if there, err := a.json(ocispec.ImageIndexFile, &index); err != nil {
-		return nil, err
-	} else if there {
-		return a.ociImages(index, want)
-	}
 	var images []dockerImage
-	if there, err := a.json(dockerManifestFile, &images); err != nil {
+	isOCI, err := a.json(ocispec.ImageIndexFile, &index)
+	if err == nil && !isOCI {
+		_, err = a.json(dockerManifestFile, &images)
+	}
+	switch {
+	case err != nil:
 		return nil, err
-	} else if there {
+	case len(index.Manifests) > 0:
+		return a.ociImages(index, want)
+	case len(images) > 0:
 		return a.dockerImages(images)
 	}
-	return nil, hint.Add(fmt.Errorf("it has neither %s nor %s", ocispec.ImageIndexFile, dockerManifestFile),
+	return nil, hint.Add(fmt.Errorf("neither %s nor %s in it names an image", ocispec.ImageIndexFile, dockerManifestFile),
 		"an archive is what docker save, podman save or skopeo copy write; a root file system alone is no image")
 }
 
@@ -315,7 +318,7 @@ func (a *archive) ociImages(index ocispec.Index, want ocispec.Platform) (all []n
 		}
 		manifest, err := a.manifest(d, want)
 		if err != nil {
-			return nil, fmt.Errorf("image %q: %w", name, err)
+			return nil, fmt.Errorf("image %q: %w", cmp.Or(name, d.Digest.String()), err)
 		}
 		all = append(all, named{name, manifest})
 	}

@@ -62,7 +62,7 @@ func (s *Store) Check(ctx context.Context, o CheckOptions) (problems []Problem, 
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, in.Close()) }()
-	c := &checker{store: s, in: in, ctx: ctx, bad: map[string]bool{}, gone: map[digest.Digest]bool{}}
+	c := &checker{store: s, in: in, ctx: ctx, bad: map[string]bool{}, gone: map[string]bool{}}
 	for _, step := range []func() error{c.folders, c.blobs, c.images, c.layers} {
 		if err := step(); err != nil {
 			return c.problems, fmt.Errorf("check %q: %w", s.dir, err)
@@ -82,11 +82,11 @@ type checker struct {
 	in       *Ingest
 	ctx      context.Context
 	problems []Problem
-	bad      map[string]bool // paths of blobs that are damaged
+	bad      map[string]bool // paths of blobs and unpacked layers that are damaged
 	chains   []Layer         // the layers of whole images, each once, those below first
 
-	gone map[digest.Digest]bool // repairing: the images that lose their names
-	used map[string]bool        // repairing: paths that containers need
+	gone map[string]bool // repairing: the images that lose their names, see imageName
+	used map[string]bool // repairing: paths that containers need
 }
 
 // found notes a problem and what to do about it.
@@ -193,7 +193,7 @@ func (c *checker) images() error {
 		seen[where] = true
 		layers, err := c.image(d)
 		if err != nil {
-			c.found(where, err, func(*bin) error { c.gone[d.Digest] = true; return nil })
+			c.found(where, err, func(*bin) error { c.gone[where] = true; return nil })
 			continue
 		}
 		for _, l := range layers {
@@ -267,7 +267,9 @@ func (c *checker) layers() error {
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			err = errors.New("an image needs it, and it is not there")
-		case err == nil:
+		case err == nil && !slices.ContainsFunc(l.Lower, func(lower string) bool { return c.bad[lower] }):
+			// Above a layer that is damaged: what this one takes from there, a later
+			// check compares.
 			err = c.compare(dir, l)
 		}
 		switch {
@@ -276,6 +278,7 @@ func (c *checker) layers() error {
 		case errors.Is(err, fs.ErrPermission), errors.Is(err, unix.ENOSPC):
 			return fmt.Errorf("%s: %w", name, err)
 		case err != nil:
+			c.bad[dir] = true
 			c.found(name, err, c.unpackAgain(name, dir, l))
 		}
 	}
@@ -284,12 +287,6 @@ func (c *checker) layers() error {
 
 // compare unpacks a layer again and compares.
 func (c *checker) compare(dir string, l Layer) (err error) {
-	for _, lower := range l.Lower {
-		// What this one takes from there cannot be compared; it is a problem of its own.
-		if _, err := os.Lstat(lower); err != nil {
-			return nil
-		}
-	}
 	again, err := os.MkdirTemp(c.in.dir, "check-")
 	if err != nil {
 		return err
@@ -333,10 +330,12 @@ func (c *checker) repair(used []digest.Digest) error {
 	if err != nil {
 		return err
 	}
+	if release != nil {
+		defer release()
+	}
 	if release == nil || b.Writers > 1 { // this is one
 		return hint.Add(errors.New("somebody else is at work in the store"), "try again when no pull and no run is under way")
 	}
-	defer release()
 	needed := reached{store: c.store, paths: map[string]bool{}}
 	for _, d := range used {
 		if err := needed.manifest(d); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -366,7 +365,7 @@ func (c *checker) forget() error {
 		where := imageName(d)
 		twice := seen[where]
 		seen[where] = true
-		return c.gone[d.Digest] || twice
+		return c.gone[where] || twice
 	})
 	if len(index.Manifests) == before {
 		return nil

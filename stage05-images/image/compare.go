@@ -60,7 +60,12 @@ func walkTree(a, b, name string) error {
 			return err
 		}
 	}
-	return nil
+	// Last, since what is different in a directory has mostly changed its time, too.
+	other, err := os.Lstat(filepath.Join(b, name))
+	if err == nil && !info.ModTime().Equal(other.ModTime()) {
+		err = different(name, "its time of change is another")
+	}
+	return err
 }
 
 // names lists a directory, sorted.
@@ -83,7 +88,7 @@ func sameFile(a, b, name string) error {
 		return different(name, fmt.Sprintf("its mode is %#o and not %#o", x.Mode, y.Mode))
 	case x.Uid != y.Uid || x.Gid != y.Gid:
 		return different(name, fmt.Sprintf("its owner is %d:%d and not %d:%d", x.Uid, x.Gid, y.Uid, y.Gid))
-	case x.Mtim != y.Mtim:
+	case x.Mtim != y.Mtim && x.Mode&unix.S_IFMT != unix.S_IFDIR && !isWhiteout(x):
 		return different(name, "its time of change is another")
 	case x.Rdev != y.Rdev:
 		return different(name, "it is another device")
@@ -102,6 +107,10 @@ func sameFile(a, b, name string) error {
 	}
 	return nil
 }
+
+// isWhiteout tells whether a file is overlayfs's sign for one that was deleted. When
+// it was made is in no layer.
+func isWhiteout(st unix.Stat_t) bool { return st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == 0 }
 
 // sameLink compares two symbolic links: readlink(2).
 func sameLink(a, b, name string) error {

@@ -185,7 +185,7 @@ func (s *Store) Remove(ctx context.Context, word string, unless func(digest.Dige
 		}
 		name := d.Annotations[ocispec.AnnotationRefName]
 		full, err := Normalize(word)
-		named := err == nil && (full == name || full == atDigest(name, d.Digest))
+		named := word == name || err == nil && (full == name || full == atDigest(name, d.Digest))
 		rest := slices.DeleteFunc(slices.Clone(index.Manifests), func(e ocispec.Descriptor) bool {
 			away := e.Digest == d.Digest && (!named || e.Annotations[ocispec.AnnotationRefName] == name)
 			if away {

@@ -176,10 +176,10 @@ func inspectedOf(d *image.Details) inspected {
 
 // writePretty writes the details for people.
 func writePretty(out io.Writer, d *image.Details) error {
-	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
+	var failed error
 	line := func(what, text string) {
-		if text != "" {
-			fmt.Fprintf(w, "%s\t%s\n", what, text)
+		if text != "" && failed == nil {
+			_, failed = fmt.Fprintf(out, "%-12s  %s\n", what, text)
 		}
 	}
 	config := d.Config.Config
@@ -212,7 +212,7 @@ func writePretty(out io.Writer, d *image.Details) error {
 		line(fmt.Sprintf("layer %d", i+1), fmt.Sprintf("%s, %s", l.Digest, units.HumanSize(float64(l.Size))))
 		line("  unpacked", fmt.Sprintf("layers/%s/%s", chain.Algorithm(), chain.Encoded()))
 	}
-	return w.Flush()
+	return failed
 }
 
 // words writes a list so that it is clear where a word begins.
