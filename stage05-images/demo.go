@@ -152,6 +152,7 @@ func (s *show) pull() {
 	s.Run(s.stage05("pull", s.ref))
 	s.Say("The registry was asked for %d blobs: the configuration and three layers.", s.cable.blobs())
 	s.Run(s.stage05("images"))
+	s.Run(s.stage05("inspect", "--pretty", s.ref))
 	s.Say("A layer's folder is named by what it holds and by the layers below it.")
 }
 

@@ -27,10 +27,11 @@ import (
 
 // Collected says what Collect did.
 type Collected struct {
-	Blobs     int // removed
-	Layers    int // unpacked layers removed
-	Abandoned int // folders of killed writers removed
-	Writers   int // writers at work; while there are any, no blob and no layer is removed
+	Blobs     int  // removed
+	Layers    int  // unpacked layers removed
+	Abandoned int  // folders of killed writers removed
+	Writers   int  // writers at work; while there are any, no blob and no layer is removed
+	Held      bool // somebody holds a lease, see Hold: the same
 }
 
 // Collect removes what killed writers left and, when no writer is at work, each
@@ -57,10 +58,29 @@ func (s *Store) collectLocked(keep []digest.Digest) (c Collected, trash *Ingest,
 	if err := b.abandoned(); err != nil {
 		return b.Collected, b.trash, err
 	}
-	if b.Writers == 0 {
-		err = b.unreached(keep)
+	if b.Writers > 0 {
+		return b.Collected, b.trash, nil
 	}
-	return b.Collected, b.trash, err
+	release, err := s.tryHeld()
+	if b.Held = release == nil; err != nil || b.Held {
+		return b.Collected, b.trash, err
+	}
+	defer release()
+	return b.Collected, b.trash, b.unreached(keep)
+}
+
+// tryHeld makes sure that nobody holds a lease, see Hold, and that nobody gets one
+// before release is called. release is nil when somebody does.
+func (s *Store) tryHeld() (release func(), err error) {
+	f, err := os.OpenFile(s.path("held"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if locked, err := tryLock(f); !locked {
+		f.Close()
+		return nil, err
+	}
+	return func() { f.Close() }, nil
 }
 
 // sweep is what Open does: it takes away what killed writers left. After a

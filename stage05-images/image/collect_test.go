@@ -62,7 +62,7 @@ func TestCollectRemovesWhatNoImageNeeds(t *testing.T) {
 	s, in, dir := open(t)
 	_, two := twoImages(t, in)
 	want(t, dir, 7, 3) // 3 layers, 2 configurations, 2 manifests
-	if err := s.Remove("demo:1"); err != nil {
+	if err := remove(s, "demo:1"); err != nil {
 		t.Fatal(err)
 	}
 	// There is a writer, who may be about to use them.
@@ -82,7 +82,7 @@ func TestCollectRemovesWhatNoImageNeeds(t *testing.T) {
 	if err != nil || strings.Join(found.Layers, ",") != strings.Join(two.Layers, ",") {
 		t.Errorf("the other image: %+v, %v", found, err)
 	}
-	if err := s.Remove("demo:2"); err != nil {
+	if err := remove(s, "demo:2"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Collect(); err != nil {
@@ -98,7 +98,7 @@ func TestCollectKeepsWhatContainersStillUse(t *testing.T) {
 	if err := in.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Remove("demo:1"); err != nil {
+	if err := remove(s, "demo:1"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Collect(one.Digest); err != nil {
@@ -193,7 +193,7 @@ func TestAfterARebootADamagedImageDoesNotCloseTheStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	want(t, dir, 3, 1)
-	if err := s.Remove("demo:1"); err != nil {
+	if err := remove(s, "demo:1"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Collect(); err != nil {

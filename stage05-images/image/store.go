@@ -8,7 +8,7 @@
 //	index.json                  the images: reference → digest of a manifest
 //	blobs/<algorithm>/<hex>     manifests, configurations and compressed layers
 //	layers/<algorithm>/<hex>    unpacked layers, named by ChainID
-//	lock, locks/                flock(2): who may write what
+//	lock, locks/, held          flock(2): who may write what, and that nothing is removed
 //	partial/                    what has arrived of a layer's blob, see stream.go
 //	tmp/<writer>/               what a live writer has not finished yet
 //	boot                        the machine's boot_id when this was last swept, see sweep

@@ -1,6 +1,7 @@
 package image_test
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -175,7 +176,13 @@ func TestFindSaysWhatIsMissing(t *testing.T) {
 	if !errors.Is(err, image.ErrNotFound) || err.Error() != `image "alpine": no such image in the store` {
 		t.Error(err)
 	}
-	if err := s.Remove("alpine"); !errors.Is(err, image.ErrNotFound) {
+	if err := remove(s, "alpine"); !errors.Is(err, image.ErrNotFound) {
 		t.Error(err)
 	}
+}
+
+// remove removes an image by name.
+func remove(s *image.Store, ref string) error {
+	_, err := s.Remove(context.Background(), ref, nil)
+	return err
 }

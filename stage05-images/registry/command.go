@@ -6,9 +6,7 @@ package registry
 import (
 	"encoding/json"
 	"fmt"
-	"strings"
 
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/urfave/cli/v2"
 
 	"skiff.example/stage01-chroot/command"
@@ -61,7 +59,7 @@ func options(c *cli.Context) (o Options, err error) {
 	if c.Bool("quiet") {
 		o.Progress = nil
 	}
-	o.Platform, err = ParsePlatform(c.String("platform"))
+	o.Platform, err = image.ParsePlatform(c.String("platform"))
 	return o, err
 }
 
@@ -166,21 +164,4 @@ func list(c *cli.Context, ask func() ([]string, error)) error {
 		fmt.Fprintln(c.App.Writer, oneLine(line))
 	}
 	return err
-}
-
-// ParsePlatform reads OS/ARCH[/VARIANT]; "" is the zero value, which means this
-// machine's.
-func ParsePlatform(text string) (p ocispec.Platform, err error) {
-	if text == "" {
-		return p, nil
-	}
-	parts := strings.Split(text, "/")
-	if len(parts) < 2 || len(parts) > 3 {
-		return p, fmt.Errorf("platform %q: want OS/ARCH[/VARIANT]", text)
-	}
-	p.OS, p.Architecture = parts[0], parts[1]
-	if len(parts) == 3 {
-		p.Variant = parts[2]
-	}
-	return p, nil
 }

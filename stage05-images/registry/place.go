@@ -184,7 +184,7 @@ func (all places) choose(
 	if err != nil {
 		return ocispec.Descriptor{}, nil, err
 	}
-	d, err := choose(parsed, want)
+	d, err := image.Choose(parsed, want)
 	if err != nil {
 		return d, nil, err
 	}

@@ -65,7 +65,7 @@ type Options struct {
 // withDefaults fills in what is not said.
 func (o Options) withDefaults() Options {
 	if o.Platform.OS == "" && o.Platform.Architecture == "" {
-		o.Platform = hostPlatform()
+		o.Platform = image.HostPlatform()
 	}
 	if o.Keychain == nil {
 		o.Keychain = authn.DefaultKeychain
@@ -131,7 +131,7 @@ func pinned(s *image.Store, full string, want ocispec.Platform) *image.Image {
 	}
 	// An error is no obstacle: pulling then finds it again, or mends it.
 	img, err := s.Find(full)
-	if err != nil || !matches(img.Config.Platform, want) {
+	if err != nil || !image.Matches(img.Config.Platform, want) {
 		return nil
 	}
 	return img
@@ -162,8 +162,8 @@ func (p *pulling) image(ctx context.Context, full, identifier string) (*image.Im
 	if err != nil {
 		return nil, err
 	}
-	if !matches(config.Platform, p.options.Platform) {
-		return nil, wrongPlatform(p.options.Platform, []ocispec.Platform{config.Platform})
+	if !image.Matches(config.Platform, p.options.Platform) {
+		return nil, image.WrongPlatform(p.options.Platform, []ocispec.Platform{config.Platform})
 	}
 	if err := p.layers(ctx, manifest, config); err != nil {
 		return nil, err

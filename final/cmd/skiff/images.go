@@ -2,59 +2,35 @@ package main
 
 import (
 	"errors"
-	"fmt"
-	"os"
-	"text/tabwriter"
 
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/opencontainers/go-digest"
 	"github.com/urfave/cli/v2"
 
 	"skiff.example/stage05-images/image"
-	"skiff.example/stage05-images/registry"
+	"skiff.example/stage05-images/imagecmd"
 )
 
-// The commands about images. Those about registries are package registry's.
+// The commands about images are those of chapter 5.
 
 var platformFlag = &cli.StringFlag{Name: "platform", Usage: "which of an image's platforms, OS/ARCH[/VARIANT]"}
-
-// platformOf reads --platform; without it, the zero value means this machine's.
-func platformOf(c *cli.Context) (ocispec.Platform, error) {
-	return registry.ParsePlatform(c.String("platform"))
-}
 
 // openStore opens the store of images.
 func openStore(c *cli.Context) (*image.Store, error) { return engineOf(c).Images() }
 
-func imagesCommand() *cli.Command {
-	return &cli.Command{
-		Name: "images", Usage: "list images",
-		Action: func(c *cli.Context) error {
-			store, err := engineOf(c).Images()
-			if err != nil {
-				return err
-			}
-			entries, err := store.List()
-			if err != nil {
-				return err
-			}
-			w := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', 0)
-			fmt.Fprintln(w, "IMAGE\tDIGEST")
-			for _, e := range entries {
-				fmt.Fprintf(w, "%s\t%s\n", image.Familiar(e.Reference), image.Short(e.Digest))
-			}
-			return w.Flush()
-		},
+// imageCommands are those of chapter 5. Its gc is here part of another one, which
+// unmakes killed containers first: they use images.
+func imageCommands() []*cli.Command {
+	door := imagecmd.Door{
+		Store: openStore,
+		Users: func(c *cli.Context) (map[digest.Digest][]string, error) { return engineOf(c).Used() },
 	}
-}
-
-func removeImageCommand() *cli.Command {
-	return &cli.Command{
-		Name: "rmi", Usage: "remove an image, and the layers that no other image needs", ArgsUsage: "IMAGE",
-		Action: func(c *cli.Context) error {
-			if c.NArg() != 1 {
-				return errors.New("rmi: want one image")
-			}
-			return engineOf(c).RemoveImage(c.Args().First())
-		},
+	commands := door.Commands()
+	for _, command := range commands {
+		if command.Name == "gc" {
+			images := command.Action
+			command.Usage = "unmake what killed commands have left on the host, and remove what no image needs"
+			command.Action = func(c *cli.Context) error { return errors.Join(engineOf(c).Collect(), images(c)) }
+		}
 	}
+	return commands
 }

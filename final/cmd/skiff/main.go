@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
@@ -39,7 +40,7 @@ func main() {
 			&cli.StringFlag{Name: "root", Value: "/var/lib/skiff", Usage: "folder for images and for what containers write"},
 			&cli.StringFlag{Name: "state", Value: "/run/skiff", Usage: "folder for the state of containers"},
 		},
-		Commands:        append(registry.Commands(openStore), runCommand(), imagesCommand(), removeImageCommand(), collectCommand(), doctorCommand()),
+		Commands:        slices.Concat([]*cli.Command{runCommand(), doctorCommand()}, registry.Commands(openStore), imageCommands()),
 		HideHelpCommand: true,
 		ExitErrHandler:  func(*cli.Context, error) {}, // main does it
 		Action:          unknownCommand,
@@ -133,12 +134,5 @@ func doctorCommand() *cli.Command {
 			}
 			return doctor.Run(os.Stdout, host)
 		},
-	}
-}
-
-func collectCommand() *cli.Command {
-	return &cli.Command{
-		Name: "gc", Usage: "unmake what killed commands have left on the host",
-		Action: func(c *cli.Context) error { return engineOf(c).Collect() },
 	}
 }
