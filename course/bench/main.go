@@ -39,11 +39,15 @@ func run(args []string) error {
 		}
 		return measure(os.Stdout, t)
 	}
+	if len(args) > 0 && args[0] == gunzipCommand {
+		return gunzip(args[1:])
+	}
 	flags := flag.NewFlagSet("bench", flag.ExitOnError)
 	rounds := flags.Int("runs", 100, "how often each runtime runs the container; what takes long is done less often")
 	many := flags.Int("many", 1000, "among how many containers one is looked for")
 	only := flags.String("only", "", "only the workloads with this in their title")
-	skiff := flags.String("skiff", "bin/skiff-oci", "the skiff-oci to measure")
+	skiffOCI := flags.String("skiff", "bin/skiff-oci", "the skiff-oci to measure")
+	skiff := flags.String("people", "bin/skiff", "the skiff to measure")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -53,7 +57,7 @@ func run(args []string) error {
 	if *rounds < 1 || *many < 1 {
 		return errors.New("-runs and -many: want at least 1")
 	}
-	runtimes, err := find(*skiff)
+	runtimes, err := find(*skiffOCI)
 	if err != nil {
 		return err
 	}
@@ -71,6 +75,9 @@ func run(args []string) error {
 		if err := w.compare(ctx, b, runtimes); err != nil {
 			return fmt.Errorf("%s: %w", w.title, err)
 		}
+	}
+	if strings.Contains(pullTitle, *only) {
+		return comparePulls(ctx, b, *skiff, max(1, *rounds/20))
 	}
 	return nil
 }

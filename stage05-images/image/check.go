@@ -110,7 +110,7 @@ func (c *checker) folders() error {
 	if err != nil {
 		return err
 	}
-	folders := []string{"blobs", "layers", "locks", "tmp"}
+	folders := []string{"blobs", "layers", "locks", "partial", "tmp"}
 	known := append([]string{ocispec.ImageLayoutFile, ocispec.ImageIndexFile, "lock", "held", "boot"}, folders...)
 	for _, e := range entries {
 		if !slices.Contains(known, e.Name()) {
