@@ -216,13 +216,17 @@ func (d *debian) serve(dir string) error {
 		return err
 	}
 	d.ref, d.stop = host+"/debian:12", func() error { return end(cmd) }
-	return errors.Join(until("docker-registry", func() bool {
+	err = until("docker-registry", func() bool {
 		resp, err := http.Get("http://" + host + "/v2/")
 		if err == nil {
 			resp.Body.Close()
 		}
 		return err == nil
-	}))
+	})
+	if err != nil {
+		return errors.Join(err, d.stop())
+	}
+	return nil
 }
 
 // until waits until something is up.

@@ -1,11 +1,12 @@
 // Command bench compares skiff-oci with the runtimes that docker and podman
 // use, runc and crun: how long their commands take, how much processor time and
-// how much memory.
+// how much memory. Then it compares pulls, see pull.go.
 //
-// All of them run the same bundle: the one that `runc spec` writes, unchanged
-// but for its program and the terminal, which nobody looks at. They run in turn, in an order that is drawn anew each round, so that whatever else
-// the machine does meets all of them alike. What is compared is therefore the
-// ratio of two medians; the milliseconds say more about the machine.
+// All runtimes run the same bundle: the one that `runc spec` writes, unchanged
+// but for its program and the terminal, which nobody looks at. They run in turn,
+// in an order that is drawn anew each round, so that whatever else the machine
+// does meets all of them alike. What is compared is therefore the ratio of two
+// medians; the milliseconds say more about the machine.
 package main
 
 import (
@@ -47,7 +48,7 @@ func run(args []string) error {
 	many := flags.Int("many", 1000, "among how many containers one is looked for")
 	only := flags.String("only", "", "only the workloads with this in their title")
 	skiffOCI := flags.String("skiff", "bin/skiff-oci", "the skiff-oci to measure")
-	skiff := flags.String("people", "bin/skiff", "the skiff to measure")
+	skiff := flags.String("pull", "bin/skiff", "the skiff whose pulls are compared; empty: none are")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -76,8 +77,8 @@ func run(args []string) error {
 			return fmt.Errorf("%s: %w", w.title, err)
 		}
 	}
-	if strings.Contains(pullTitle, *only) {
-		return comparePulls(ctx, b, *skiff, max(1, *rounds/20))
+	if *skiff != "" && strings.Contains(pullTitle, *only) {
+		return comparePulls(ctx, b, *skiff, max(1, *rounds/25))
 	}
 	return nil
 }

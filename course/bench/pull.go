@@ -12,12 +12,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -180,7 +180,7 @@ func newDisk(disk string) (dir string, unmount func() error, err error) {
 
 // writePulls prints a line for each that takes part, beside the fastest of the
 // others.
-func writePulls(w *os.File, image *debian, all []puller, samples [][]sample) error {
+func writePulls(w io.Writer, image *debian, all []puller, samples [][]sample) error {
 	var results []medians
 	for _, s := range samples {
 		results = append(results, mediansOf(s))
@@ -200,7 +200,10 @@ func writePulls(w *os.File, image *debian, all []puller, samples [][]sample) err
 		fmt.Fprintf(&t, "%-16s%8.0f%10.2f%9.0f%9.1f\n", all[i].name, m.wall, m.wall/results[ours].wall, m.cpu, m.peak)
 	}
 	verdict := func(ok bool) string {
-		return strings.Repeat("not ", map[bool]int{true: 0, false: 1}[ok]) + "ok"
+		if ok {
+			return "ok"
+		}
+		return "not ok"
 	}
 	ratio := results[ours].wall / results[fastest].wall
 	fmt.Fprintf(&t, "\n%-7s skiff takes %.2f × %s; the reach is at most 0.50\n", verdict(ratio <= 0.5), ratio, all[fastest].name)
