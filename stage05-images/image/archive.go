@@ -83,9 +83,14 @@ func (s *Store) Load(ctx context.Context, r io.Reader, want ocispec.Platform) (l
 		return nil, fmt.Errorf("archive: %w", err)
 	}
 	for _, n := range named {
-		img, err := in.unpackImage(ctx, n.name, n.manifest)
-		if err != nil {
+		if err := in.unpackLayers(ctx, n.manifest); err != nil {
 			return nil, fmt.Errorf("archive: image %q: %w", cmp.Or(n.name, n.manifest.Digest.String()), err)
+		}
+	}
+	for _, n := range named { // all are whole
+		img, err := in.give(ctx, n.name, n.manifest)
+		if err != nil {
+			return nil, err
 		}
 		loaded = append(loaded, img)
 	}
