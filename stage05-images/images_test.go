@@ -137,11 +137,27 @@ func TestMistakesAboutImages(t *testing.T) {
 	tr.said.Reset()
 	notThere := filepath.Join(t.TempDir(), "not-there")
 	for _, words := range [][]string{
-		{"inspect"}, {"inspect", "nothing"}, {"inspect", "demo:1", "--pretty"}, {"inspect", "-f", "{{.Nothing}}", "demo:1"}, {"inspect", "-f", "{{", "demo:1"},
-		{"history", "nothing"}, {"tag", "demo:1"}, {"tag", "nothing", "name"}, {"tag", "demo:1", "Name"}, {"tag", "demo:1", "a@sha256:" + strings.Repeat("0", 64)},
-		{"rmi", "nothing"}, {"rmi", "../etc"}, {"save", "demo:1", "-o", notThere}, {"save", "-o", notThere + "/x", "demo:1"},
-		{"save", "-o", notThere, "nothing"}, {"save", "--format", "oci-dir", "demo:1"}, {"load", "-i", notThere}, {"load", "--platform", "linux", "-i", archive},
-		{"load", "-i", "/dev/null"}, {"pull", "sha256:" + strings.Repeat("0", 64)}, {"fsck", "all"},
+		{"inspect"},
+		{"inspect", "nothing"},
+		{"inspect", "demo:1", "--pretty"},
+		{"inspect", "-f", "{{.Nothing}}", "demo:1"},
+		{"inspect", "-f", "{{", "demo:1"},
+		{"history", "nothing"},
+		{"tag", "demo:1"},
+		{"tag", "nothing", "name"},
+		{"tag", "demo:1", "Name"},
+		{"tag", "demo:1", "a@sha256:" + strings.Repeat("0", 64)},
+		{"rmi", "nothing"},
+		{"rmi", "../etc"},
+		{"save", "demo:1", "-o", notThere},
+		{"save", "-o", notThere + "/x", "demo:1"},
+		{"save", "-o", notThere, "nothing"},
+		{"save", "--format", "oci-dir", "demo:1"},
+		{"load", "-i", notThere},
+		{"load", "--platform", "linux", "-i", archive},
+		{"load", "-i", "/dev/null"},
+		{"pull", "sha256:" + strings.Repeat("0", 64)},
+		{"fsck", "all"},
 	} {
 		tr.types(words...)
 	}
