@@ -1,7 +1,6 @@
 package oci
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -26,8 +25,8 @@ func LoadProcess(file string) (*specs.Process, error) {
 		return nil, fmt.Errorf("load process: %w", err)
 	}
 	p := &specs.Process{}
-	if err := json.Unmarshal(text, p); err != nil {
-		return nil, fmt.Errorf("load process %q: %w", file, describe(err, text))
+	if err := decode(text, p); err != nil {
+		return nil, fmt.Errorf("load process %q: %w", file, err)
 	}
 	return p, nil
 }
@@ -41,7 +40,7 @@ func (c *Container) ExecPlan(given ...plan.Descriptor) (p *plan.Plan, warnings [
 	if err := validateProcess(c.Spec.Process); err != nil {
 		return nil, nil, err
 	}
-	p = &plan.Plan{}
+	p = c.newPlan()
 	if err := c.newAttributes(p); err != nil {
 		return nil, nil, err
 	}

@@ -117,7 +117,7 @@ func (p *Process) clone(program *machine.Program, o Options) error {
 	pid, errno := clone(&args, &pidfd, program)
 	runtime.KeepAlive(o.Cgroup)
 	if errno != 0 {
-		err := fmt.Errorf("clone a process with %s: %w", plan.CloneFlags(args.flags), errno)
+		err := fmt.Errorf("clone a process with %s: %w", plan.CloneFlags(args.Flags), errno)
 		return hint.Add(hint.Add(err, whynot.Namespaces(int(o.Namespaces), errno)), plan.UsualCause("clone3", errno))
 	}
 	p.Pid, p.pidfd = pid, os.NewFile(uintptr(pidfd), "pidfd")
