@@ -25,7 +25,8 @@ func (m Memory) start() Arg { return symbolArg{m.Name, m.Start} }
 func MoveMemory(from, to Memory) Step {
 	return call("mremap", unix.SYS_MREMAP, []Arg{
 		from.start(), from.size(), to.size(),
-		symbolArg{"MREMAP_MAYMOVE|MREMAP_FIXED", unix.MREMAP_MAYMOVE | unix.MREMAP_FIXED}, to.start(),
+		symbolArg{"MREMAP_MAYMOVE|MREMAP_FIXED", unix.MREMAP_MAYMOVE | unix.MREMAP_FIXED},
+		to.start(),
 	}, "move %s to %s", from.Name, to.Name)
 }
 
@@ -53,7 +54,7 @@ func (a mmMapArg) text(name Namer) string {
 	return fmt.Sprintf("{arg_start=%s, exe_fd=%s}", quote(a.command), a.exe.text(name))
 }
 
-func (a mmMapArg) word(m *memory) uintptr {
+func (a mmMapArg) word(m memory) uintptr {
 	at := uint64(keepString(m, a.command))
 	end := at + uint64(len(a.command)) + 1
 	return keep(m, mmMap{

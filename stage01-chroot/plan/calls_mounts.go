@@ -167,7 +167,7 @@ func (m mountAttrArg) text(name Namer) string {
 		mountAttributes.text(m.attr.Attr_set), clearText(m.attr.Attr_clr), mountFlags.text(m.attr.Propagation), user)
 }
 
-func (m mountAttrArg) word(memory *memory) uintptr { return keep(memory, m.attr) }
+func (m mountAttrArg) word(memory memory) uintptr { return keep(memory, m.attr) }
 
 // clearText names the attributes to clear. The three kinds of atime are one
 // field of three bits, which is cleared as a whole.

@@ -43,15 +43,14 @@ func (o Options) Birth() string {
 // All signals are blocked before, because a signal that came between clone3
 // and execve would be handled by nobody; the parent's mask comes back here,
 // the child's with a step of its plan (plan.SetSignalMask).
-func clone(args *machine.CloneArgs, pidfd *int32, program *machine.Program) (pid int, errno syscall.Errno) {
+func clone(args machine.CloneArgs, program *machine.Program) (pid, pidfd int, errno syscall.Errno) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	blocked, before := ^uint64(0), uint64(0)
 	setMask(&blocked, &before)
-	r, errno := machine.Clone(args, pidfd, &program.Ops[0], len(program.Ops), &program.Registers[0], program.Page, failedStatus)
+	pid, pidfd, errno = machine.Clone(args, program, failedStatus)
 	setMask(&before, nil)
-	runtime.KeepAlive(program)
-	return int(r), errno
+	return pid, pidfd, errno
 }
 
 // setMask is rt_sigprocmask(2) for this thread.

@@ -67,10 +67,6 @@ func (s *Shed) prepare(command string) (err error) {
 	for i, part := range parts {
 		name := fmt.Sprintf("program_%d", i+1)
 		switch {
-		case part.Writable: // the rest of the page in which the file ends is not the file's
-			if err := s.move(name, part, unix.PROT_READ|unix.PROT_WRITE); err != nil {
-				return err
-			}
 		case part.Start <= loop.Start && loop.End() <= part.End():
 			s.unmap(name+"_before_loop", machine.Part{Start: part.Start, Size: loop.Start - part.Start})
 			s.unmap(name+"_after_loop", machine.Part{Start: loop.End(), Size: part.End() - loop.End()})

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -41,13 +42,11 @@ func TestAChildLetsGoOfThisProgram(t *testing.T) {
 	}
 	defer process.Close()
 	of := func(name string) string { return fmt.Sprintf("/proc/%d/%s", process.Pid, name) }
-	for cmdline := ""; cmdline != "waiting\x00"; {
-		if err := process.Failure(); err != nil {
-			t.Fatal(err)
-		}
+	cmdline := ""
+	for until := time.Now().Add(10 * time.Second); cmdline != "waiting\x00"; {
 		text, err := os.ReadFile(of("cmdline"))
-		if err != nil {
-			t.Fatal(err)
+		if err := errors.Join(err, process.Failure()); err != nil || time.Now().After(until) {
+			t.Fatalf("it is called %q: %v", cmdline, err)
 		}
 		cmdline = string(text)
 	}

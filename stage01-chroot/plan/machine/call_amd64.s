@@ -15,3 +15,22 @@ TEXT ·call(SB), NOSPLIT, $0-64
 	SYSCALL
 	MOVQ AX, ret+56(FP)
 	RET
+
+// func cloneChild(args *CloneArgs, size uintptr) uintptr
+//
+// In the child RAX is 0, and RSP leads to childArgs. Go's functions take their first
+// argument in RAX (go.dev/s/regabi).
+TEXT ·cloneChild(SB), NOSPLIT, $0-24
+	MOVQ $435, AX // clone3
+	MOVQ args+0(FP), DI
+	MOVQ size+8(FP), SI
+	SYSCALL
+	TESTQ AX, AX
+	JNZ parent
+	MOVQ SP, AX
+	MOVQ 0(AX), DX
+	CALL DX
+	INT $3 // it does not return
+parent:
+	MOVQ AX, ret+16(FP)
+	RET

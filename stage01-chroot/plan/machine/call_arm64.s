@@ -15,3 +15,21 @@ TEXT ·call(SB), NOSPLIT, $0-64
 	SVC
 	MOVD R0, ret+56(FP)
 	RET
+
+// func cloneChild(args *CloneArgs, size uintptr) uintptr
+//
+// In the child X0 is 0, and SP leads to childArgs. Go's functions take their first
+// argument in X0 (go.dev/s/regabi).
+TEXT ·cloneChild(SB), NOSPLIT|NOFRAME, $0-24
+	MOVD $435, R8 // clone3
+	MOVD args+0(FP), R0
+	MOVD size+8(FP), R1
+	SVC
+	CBNZ R0, parent
+	MOVD RSP, R0
+	MOVD (R0), R1
+	BL (R1)
+	BRK // it does not return
+parent:
+	MOVD R0, ret+16(FP)
+	RET

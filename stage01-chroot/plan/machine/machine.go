@@ -140,15 +140,6 @@ func (p *Page) Report() (step int, errno syscall.Errno) {
 	return int(atomic.LoadInt64(&p.Step)), syscall.Errno(atomic.LoadInt64(&p.Errno))
 }
 
-// A Program is a compiled plan. What the words in Ops point to is kept alive
-// by Memory.
-type Program struct {
-	Ops       []Op
-	Registers []uintptr
-	Page      *Page
-	Memory    [][]uint64
-}
-
 // MaxOps is the longest program: far more than any container needs.
 const MaxOps = 1 << 16
 

@@ -44,7 +44,7 @@ func pages(start, end uintptr) Part {
 func Code() Part {
 	const longest = 2048 // bytes, of any of the functions
 	var first, last uintptr
-	for _, function := range []any{Clone, Loop, issue, explain, now, call, Exit} {
+	for _, function := range []any{child, Loop, issue, explain, now, call, Exit} {
 		at := reflect.ValueOf(function).Pointer()
 		if first == 0 || at < first {
 			first = at
