@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"skiff.example/stage01-chroot/hint"
+	"skiff.example/stage01-chroot/rootfs/binfmt"
 )
 
 // The libraries of an ELF program. The kernel loads only the program and the
@@ -92,7 +93,7 @@ func readObject(name string) (*object, error) {
 	}
 	defer file.Close()
 	o := &object{path: name, origin: name[:strings.LastIndexByte(name, '/')], class: file.Class, machine: file.Machine}
-	if o.interp, err = interpreterOf(file); err != nil {
+	if o.interp, err = binfmt.Interpreter(file); err != nil {
 		return nil, fmt.Errorf("read %q: %w", name, err)
 	}
 	if o.dynamic, err = readDynamic(file); err != nil {
@@ -103,25 +104,6 @@ func readObject(name string) (*object, error) {
 		return nil, fmt.Errorf("read symbols of %q: %w", name, err)
 	}
 	return o, nil
-}
-
-// interpreterOf returns the path in the PT_INTERP segment, "" without one. The
-// kernel takes at most PATH_MAX bytes (fs/binfmt_elf.c).
-func interpreterOf(file *elf.File) (string, error) {
-	for _, segment := range file.Progs {
-		if segment.Type != elf.PT_INTERP {
-			continue
-		}
-		if segment.Filesz > unix.PathMax {
-			return "", fmt.Errorf("interpreter's path of %d bytes: %w", segment.Filesz, unix.ENOEXEC)
-		}
-		text := make([]byte, segment.Filesz)
-		if _, err := segment.ReadAt(text, 0); err != nil {
-			return "", err
-		}
-		return strings.TrimRight(string(text), "\x00"), nil
-	}
-	return "", nil
 }
 
 // notFound is the error for a library that is nowhere.
