@@ -25,7 +25,7 @@ func writeError(dir, file, value string, err error) error {
 	if err == nil {
 		return nil
 	}
-	told := fmt.Errorf("cgroup: write %q to %q: %w", value, dir+"/"+file, err)
+	told := fmt.Errorf("cgroup: write %q to %q: %w", strings.TrimSuffix(value, nothing), dir+"/"+file, err)
 	return hint.Add(told, advice(dir, file, err))
 }
 
