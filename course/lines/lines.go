@@ -1,7 +1,8 @@
 // Package lines counts what somebody has to read who wants to know a program
 // of this tree: the lines of our own source that it stands on.
 //
-// There are two measures. A program imports whole packages; the linker then
+// Tables that a program has written are data, and counted apart. Of the rest
+// there are two measures. A program imports whole packages; the linker then
 // leaves out the functions that nothing calls. The first measure counts all
 // lines of the imported packages, the second only those that the program can
 // run: declarations of types, constants and variables, and functions that the
@@ -23,10 +24,11 @@ import (
 // Package says how many lines of a package a program stands on. A line counts
 // that has more than blanks and comments.
 type Package struct {
-	Path     string
-	Imported int      // lines of all its files for this machine, without tests
-	Linked   int      // of these, without the functions that are not linked
-	Unlinked []string // functions that are not linked, as the linker calls them
+	Path      string
+	Imported  int      // lines of all its files for this machine, without tests
+	Linked    int      // of these, without the functions that are not linked
+	Unlinked  []string // functions that are not linked, as the linker calls them
+	Generated int      // lines of files that a program has written: "Code generated … DO NOT EDIT."
 }
 
 // Count builds the program in folder dir with the flags and returns the
@@ -81,11 +83,15 @@ func (p *Package) add(file, prefix string, linked map[string]bool) error {
 		return err
 	}
 	set := token.NewFileSet()
-	parsed, err := parser.ParseFile(set, file, source, parser.SkipObjectResolution)
+	parsed, err := parser.ParseFile(set, file, source, parser.ParseComments|parser.SkipObjectResolution)
 	if err != nil {
 		return err
 	}
 	code := codeLines(source)
+	if ast.IsGenerated(parsed) {
+		p.Generated += len(code)
+		return nil
+	}
 	p.Imported += len(code)
 	p.Linked += len(code)
 	for _, d := range parsed.Decls {

@@ -39,12 +39,13 @@ func run() error {
 		fmt.Printf("%6d %9d  %s\n", p.Linked, p.Imported, p.Path)
 		all.Linked += p.Linked
 		all.Imported += p.Imported
+		all.Generated += p.Generated
 		if *unlinked {
 			for _, name := range p.Unlinked {
 				fmt.Println("                 ", name)
 			}
 		}
 	}
-	fmt.Printf("%6d %9d\n", all.Linked, all.Imported)
+	fmt.Printf("%6d %9d  and %d generated lines of tables\n", all.Linked, all.Imported, all.Generated)
 	return nil
 }
