@@ -109,9 +109,7 @@ func (s *Set) joins(flags int) bool {
 func (s *Set) Close() error {
 	var errs []error
 	for _, j := range s.joined {
-		for _, f := range j.parts {
-			errs = append(errs, f.Close())
-		}
+		errs = append(errs, j.close())
 	}
 	s.joined = nil
 	return errors.Join(errs...)
