@@ -3,6 +3,7 @@ package rootfs
 import (
 	"debug/elf"
 	"fmt"
+	"os"
 	"path"
 	"strings"
 
@@ -87,13 +88,17 @@ func load(program *object, search *search) ([]*object, error) {
 
 // readObject reads an ELF file.
 func readObject(name string) (*object, error) {
-	file, err := elf.Open(name)
+	opened, err := os.Open(name)
 	if err != nil {
 		return nil, fmt.Errorf("read %q: %w", name, err)
 	}
-	defer file.Close()
+	defer opened.Close()
+	file, err := elf.NewFile(opened)
+	if err != nil {
+		return nil, fmt.Errorf("read %q: %w", name, err)
+	}
 	o := &object{path: name, origin: name[:strings.LastIndexByte(name, '/')], class: file.Class, machine: file.Machine}
-	if o.interp, err = binfmt.Interpreter(file); err != nil {
+	if _, o.interp, err = binfmt.ELF(opened); err != nil {
 		return nil, fmt.Errorf("read %q: %w", name, err)
 	}
 	if o.dynamic, err = readDynamic(file); err != nil {

@@ -2,7 +2,6 @@ package rootfs
 
 import (
 	"bytes"
-	"debug/elf"
 	"fmt"
 	"os"
 	"os/exec"
@@ -71,7 +70,7 @@ func (c *Closure) addProgram(program, why string) error {
 	switch {
 	case bytes.HasPrefix(start, []byte("#!")):
 		return c.addInterpreter(program, start)
-	case bytes.HasPrefix(start, []byte(elf.ELFMAG)):
+	case binfmt.IsELF(start):
 		return c.addLibraries(program, source)
 	}
 	return hint.Add(fmt.Errorf("%q is neither an ELF program nor a script", program),

@@ -8,7 +8,7 @@ package binfmt
 
 import (
 	"bytes"
-	"debug/elf"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -94,7 +94,7 @@ func checkFile(root *os.File, name string, depth int) error {
 		return err
 	case bytes.HasPrefix(start, []byte("#!")):
 		return checkScript(root, name, start, depth)
-	case bytes.HasPrefix(start, []byte(elf.ELFMAG)):
+	case IsELF(start):
 		return checkELF(root, name, file)
 	}
 	return hint.Add(fmt.Errorf("%q is neither an ELF program nor a script: %w", name, unix.ENOEXEC),
@@ -161,23 +161,25 @@ func checkScript(root *os.File, name string, start []byte, depth int) error {
 	return hint.Add(fmt.Errorf("the interpreter %q of script %q is missing: %w", interpreter, name, unix.ENOENT), advice)
 }
 
+// machines are the numbers of the usual ones: linux/elf-em.h.
+var machines = map[uint16]string{
+	3: "EM_386", 8: "EM_MIPS", 20: "EM_PPC", 21: "EM_PPC64", 22: "EM_S390", 40: "EM_ARM", 62: "EM_X86_64", 183: "EM_AARCH64",
+	243: "EM_RISCV", 258: "EM_LOONGARCH",
+}
+
 // checkELF looks at the machine that a program is for, and for its interpreter.
 func checkELF(root *os.File, name string, file *os.File) error {
-	program, err := elf.NewFile(file)
+	machine, interpreter, err := ELF(file)
 	if err != nil {
-		return fmt.Errorf("read %q: %w: %w", name, err, unix.ENOEXEC)
+		return fmt.Errorf("read %q: %w", name, err)
 	}
-	runs := map[string][]elf.Machine{
-		"amd64": {elf.EM_X86_64, elf.EM_386},
-		"arm64": {elf.EM_AARCH64, elf.EM_ARM},
-	}[runtime.GOARCH]
-	if !slices.Contains(runs, program.Machine) {
-		return hint.Add(fmt.Errorf("%q is for %v: %w", name, program.Machine, unix.ENOEXEC),
-			"this machine is "+runtime.GOARCH)
+	runs := map[string][]string{"amd64": {"EM_X86_64", "EM_386"}, "arm64": {"EM_AARCH64", "EM_ARM"}}[runtime.GOARCH]
+	if !slices.Contains(runs, machines[machine]) {
+		kind := cmp.Or(machines[machine], fmt.Sprintf("machine %d", machine))
+		return hint.Add(fmt.Errorf("%q is for %s: %w", name, kind, unix.ENOEXEC), "this machine is "+runtime.GOARCH)
 	}
-	interpreter, err := Interpreter(program)
-	if err != nil || interpreter == "" {
-		return err
+	if interpreter == "" {
+		return nil
 	}
 	loader, err := openProgram(root, interpreter)
 	if errors.Is(err, errNotThere) {
