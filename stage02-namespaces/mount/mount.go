@@ -23,7 +23,7 @@ import (
 // where the mount goes, are looked at now. A relative destination is taken
 // from the root, as the specification says.
 func (r *Root) Mount(m specs.Mount) error {
-	m.Destination = absolute(m.Destination)
+	m.Destination = "/" + strings.TrimPrefix(m.Destination, "/")
 	o, err := ParseOptions(m.Options)
 	if err != nil {
 		return fmt.Errorf("mount %q: %w", m.Destination, err)
@@ -44,14 +44,6 @@ func (r *Root) Mount(m specs.Mount) error {
 		return r.bind(m, o, resolved)
 	}
 	return r.fileSystem(m, o, resolved)
-}
-
-// absolute is a destination that begins with a slash.
-func absolute(dest string) string {
-	if strings.HasPrefix(dest, "/") {
-		return dest
-	}
-	return "/" + dest
 }
 
 // fileSystem adds the steps that mount a new instance of a file system.

@@ -11,6 +11,7 @@ package cgroup
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -113,7 +114,7 @@ func deviceRules(rules []specs.LinuxDeviceCgroup) ([]deviceRule, error) {
 			d.kind = r.Type[0]
 			out = append(out, d)
 		case "", "a":
-			if d.everything() {
+			if d.major == wildcard && d.minor == wildcard && minus("rwm", d.access) == "" {
 				out = append(out, d)
 				continue
 			}
@@ -125,12 +126,6 @@ func deviceRules(rules []specs.LinuxDeviceCgroup) ([]deviceRule, error) {
 		}
 	}
 	return out, nil
-}
-
-// everything reports whether the rule speaks of all access to all devices.
-func (d deviceRule) everything() bool {
-	return d.kind == 'a' && d.major == wildcard && d.minor == wildcard &&
-		strings.Contains(d.access, "r") && strings.Contains(d.access, "w") && strings.Contains(d.access, "m")
 }
 
 // setDevices keeps the rules. In v2 the group's filter is replaced as a whole.
@@ -158,7 +153,7 @@ func setDevicesV1(dir string, rules []deviceRule) error {
 	if err != nil {
 		return err
 	}
-	then := now.clone()
+	then := &deviceList{now.allow, slices.Clone(now.exceptions)}
 	for _, rule := range rules {
 		if err := then.apply(rule); err != nil {
 			return err

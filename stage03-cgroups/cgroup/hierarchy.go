@@ -149,12 +149,7 @@ type mount struct {
 
 // holds reports whether the options name every one of the controllers.
 func (m mount) holds(controllers []string) bool {
-	for _, c := range controllers {
-		if !slices.Contains(m.options, c) {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(controllers, func(c string) bool { return !slices.Contains(m.options, c) })
 }
 
 // cgroupMounts returns the mounts of cgroup file systems, the best first: a
