@@ -172,7 +172,7 @@ func (c *Container) fileSystem(p *plan.Plan) error {
 	// of the host below a bind mount arrive, and none goes the other way.
 	propagation, err := mount.DetachFor(c.Spec.Linux.RootfsPropagation)
 	if err != nil {
-		return fmt.Errorf("linux.rootfsPropagation: %w", err)
+		return field("linux.rootfsPropagation", err)
 	}
 	if !c.Namespaces.Has(unix.CLONE_NEWNS) {
 		mount.StepAside(p)
