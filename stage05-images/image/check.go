@@ -82,7 +82,7 @@ type checker struct {
 	in       *Ingest
 	ctx      context.Context
 	problems []Problem
-	bad      map[string]bool // paths of blobs and unpacked layers that are damaged
+	bad      map[string]bool // paths of blobs that are damaged, and of layers that are missing
 	chains   []checkedLayer  // of whole images, each blob once, those below first
 
 	gone map[string]bool // repairing: the images that lose their names, see imageName
@@ -277,8 +277,8 @@ func (c *checker) layers() error {
 		case errors.Is(err, fs.ErrNotExist):
 			err = errMissing
 		case err == nil && !slices.ContainsFunc(l.Lower, func(lower string) bool { return c.bad[lower] }):
-			// Above a layer that is damaged: what this one takes from there, a later
-			// check compares.
+			// Not above a layer that is missing: what this one takes from there, the
+			// times of directories for example, is compared by a later check.
 			err = c.compare(dir, l.Layer)
 		}
 		switch {
@@ -287,7 +287,7 @@ func (c *checker) layers() error {
 		case errors.Is(err, fs.ErrPermission), errors.Is(err, unix.ENOSPC):
 			return fmt.Errorf("%s: %w", name, err)
 		case err != nil:
-			c.bad[dir] = true
+			c.bad[dir] = errors.Is(err, errMissing)
 			c.found(name, err, c.unpackAgain(name, dir, l, err))
 		}
 	}
