@@ -46,6 +46,9 @@ const containerdName = "io.containerd.image.name"
 // maxArchiveFiles limits the entries of an archive: 2,000 images of 30 layers.
 const maxArchiveFiles = 1 << 16
 
+// maxArchiveImages limits the names in an archive: each is a change of the index.
+const maxArchiveImages = 1000
+
 // dockerImage is an element of manifest.json: paths in the archive, and names.
 type dockerImage struct {
 	Config   string
@@ -81,6 +84,9 @@ func (s *Store) Load(ctx context.Context, r io.Reader, want ocispec.Platform) (l
 	named, err := a.images(want)
 	if err != nil {
 		return nil, fmt.Errorf("archive: %w", err)
+	}
+	if len(named) > maxArchiveImages {
+		return nil, fmt.Errorf("archive: %d names; the limit is %d", len(named), maxArchiveImages)
 	}
 	for _, n := range named {
 		if err := in.unpackLayers(ctx, n.manifest); err != nil {

@@ -322,6 +322,7 @@ func TestHostileArchives(t *testing.T) {
 		{"no container image", pack(t, manifest(replace(p.manifest, ocispec.MediaTypeImageConfig, "application/vnd.cncf.helm.config.v1+json"))...)},
 		{"the second image is bad", pack(t, layer, config, file("other.tar", string(tarOf(t))), file("manifest.json",
 			`[{"Config":"config.json","RepoTags":["demo:1"],"Layers":["layer.tar"]},{"Config":"config.json","RepoTags":["demo:2"],"Layers":["other.tar"]}]`))},
+		{"a thousand names and one", pack(t, layer, config, docker("config.json", `["demo:1"`+strings.Repeat(`,"demo:1"`, 1000)+`]`, "layer.tar"))},
 		{"a sparse file", sparseArchive(t)},
 	} {
 		s, got, err := loaded(t, c.archive)
