@@ -21,19 +21,19 @@ import (
 
 	"skiff.example/stage01-chroot/command"
 	"skiff.example/stage01-chroot/plan"
-	"skiff.example/stage01-chroot/rootfs"
+	"skiff.example/stage01-chroot/rootfs/binfmt"
 )
 
 // environment is what programs in the new root start with: nothing of the
 // host's, which names places that are not there.
-var environment = []string{"PATH=" + rootfs.DefaultPath, "HOME=/root"}
+var environment = []string{"PATH=" + binfmt.DefaultPath, "HOME=/root"}
 
 // container is the plan of this chapter: what a process does to itself in
 // order to become the program argv in the root file system at root. chroot(2)
 // leaves the working directory where it is, outside; chdir(2) brings it in. It
 // leaves descriptors open, too: none but the first three goes to the program.
 func container(root string, files []kernelFiles, argv []string) (*plan.Plan, error) {
-	program, err := rootfs.Find(root, argv[0])
+	program, err := binfmt.Find(root, argv[0])
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +56,7 @@ const notRoot = "chroot needs CAP_SYS_CHROOT: run it as root (sudo), or see chap
 func run(root string, files []kernelFiles, argv []string) error {
 	// The kernel's word for most mistakes is "no such file or directory";
 	// looked at beforehand, they can be told apart.
-	if err := rootfs.Check(root, argv[0]); err != nil {
+	if err := binfmt.Check(root, argv[0]); err != nil {
 		return err
 	}
 	if err := checkFree(root, files); err != nil {

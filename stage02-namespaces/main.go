@@ -29,7 +29,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"skiff.example/stage01-chroot/command"
-	"skiff.example/stage01-chroot/rootfs"
+	"skiff.example/stage01-chroot/rootfs/binfmt"
 	"skiff.example/stage02-namespaces/container"
 	"skiff.example/stage02-namespaces/namespace"
 	"skiff.example/stage02-namespaces/pid1"
@@ -42,7 +42,7 @@ func newContainer(o options, root string, argv []string) (*container.Container, 
 	if err != nil {
 		return nil, err
 	}
-	path, err := rootfs.Find(root, argv[0])
+	path, err := binfmt.Find(root, argv[0])
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +82,7 @@ func withMaps(c *container.Container, o options) (err error) {
 func run(ctx context.Context, o options, root string, argv []string) (err error) {
 	// The kernel's word for most mistakes is "no such file or directory"; looked
 	// at beforehand, they can be told apart.
-	if err := rootfs.Check(root, argv[0]); err != nil && !o.plan {
+	if err := binfmt.Check(root, argv[0]); err != nil && !o.plan {
 		return err
 	}
 	c, err := newContainer(o, root, argv)

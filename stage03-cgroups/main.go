@@ -28,7 +28,7 @@ import (
 
 	"skiff.example/stage01-chroot/command"
 	"skiff.example/stage01-chroot/plan"
-	"skiff.example/stage01-chroot/rootfs"
+	"skiff.example/stage01-chroot/rootfs/binfmt"
 	"skiff.example/stage02-namespaces/container"
 	"skiff.example/stage02-namespaces/launch"
 	"skiff.example/stage02-namespaces/mount"
@@ -41,7 +41,7 @@ import (
 // chapter: first the journal, then the group with its limits, then the process,
 // which enters the group before it does anything of its own.
 func run(ctx context.Context, o options, root string, argv []string) (err error) {
-	if err := rootfs.Check(root, argv[0]); err != nil {
+	if err := binfmt.Check(root, argv[0]); err != nil {
 		return err
 	}
 	folder, err := state.Open(o.stateDir, o.name, cgroup.Undoers())
@@ -89,7 +89,7 @@ func run(ctx context.Context, o options, root string, argv []string) (err error)
 // into those of version 1 it is put while it waits. Of the tree of groups it sees
 // its own, which it may read.
 func newBox(o options, group *cgroup.Manager, root string, argv []string) (*container.Container, error) {
-	path, err := rootfs.Find(root, argv[0])
+	path, err := binfmt.Find(root, argv[0])
 	if err != nil {
 		return nil, err
 	}

@@ -65,6 +65,9 @@ func demo(c *cli.Context, _ []string) (err error) {
 	s.runIt()
 	s.pullAgain()
 	s.tamper()
+	s.carry()
+	s.mend()
+	s.forget()
 	return s.Err()
 }
 

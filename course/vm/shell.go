@@ -20,7 +20,7 @@ import (
 
 	"skiff.example/course/vm/wire"
 	"skiff.example/stage01-chroot/hint"
-	"skiff.example/stage01-chroot/rootfs"
+	"skiff.example/stage01-chroot/rootfs/binfmt"
 )
 
 // Shell runs a shell in a virtual machine until it ends: root's, in a /tmp with
@@ -70,7 +70,7 @@ func Shell(ctx context.Context, root, cache string, terminal *os.File) (err erro
 // there is not missed.
 func (m *Machine) fillForShell(ctx context.Context, root, out string) error {
 	there := slices.DeleteFunc(slices.Clone(programs), func(name string) bool {
-		_, err := rootfs.Find("/", name)
+		_, err := binfmt.Find("/", name)
 		return err != nil
 	})
 	b, err := newBuilder(root, out, there)
@@ -113,7 +113,7 @@ func shellOn(terminal *os.File) wire.Job {
 	return wire.Job{
 		Name: shellName, Dir: "/tmp", Terminal: &size,
 		Args: []string{"/bin/bash", "--norc"},
-		Env:  []string{"PATH=" + rootfs.DefaultPath, "HOME=/root", "TERM=" + os.Getenv("TERM"), `PS1=vm:\w# `},
+		Env:  []string{"PATH=" + binfmt.DefaultPath, "HOME=/root", "TERM=" + os.Getenv("TERM"), `PS1=vm:\w# `},
 	}
 }
 

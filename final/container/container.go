@@ -45,6 +45,7 @@ type Config struct {
 	ID     string
 	Bundle string // for the state; the configuration is Spec
 	Spec   *specs.Spec
+	Text   []byte // config.json, if that is Spec as it stands
 
 	// Prepare makes on the host what Spec needs, and records it. It may
 	// change Spec. Nil does nothing.
@@ -145,6 +146,11 @@ func (c *Container) launch(stack *overlay.Stack, begin func(*Container) (beginni
 	if err := set.SetTimeOffsets(c.config.Spec.Linux.TimeOffsets); err != nil {
 		return fmt.Errorf("linux.timeOffsets: %w", err)
 	}
+	shed, err := newShed()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, shed.Close()) }()
 	gate, err := launch.NewGate()
 	if err != nil {
 		return err
@@ -170,7 +176,7 @@ func (c *Container) launch(stack *overlay.Stack, begin func(*Container) (beginni
 	// A lock is held for as long as somebody has the file open: flock(2).
 	unlock := plan.Close(plan.Descriptor{Number: int(c.lock.Fd()), Name: "lock"}).Doing("leave the lock to the parent")
 	born, err := c.planAndCgroup(oci.Container{
-		Spec: c.config.Spec, Namespaces: set, Prepared: append(gate.Steps(), unlock), Mounted: mounted.steps(), Begin: start.steps, Stack: stack,
+		Spec: c.config.Spec, Namespaces: set, First: shed.Steps(), Prepared: append(gate.Steps(), unlock), Mounted: mounted.steps(), Begin: start.steps, Stack: stack,
 	})
 	defer func() { err = errors.Join(err, c.planned.Close()) }()
 	if err != nil {
@@ -296,7 +302,7 @@ func (c *Container) remember() error {
 		NoProcess: spec.Process == nil, Hooks: spec.Hooks, OwnPids: ownsPids(&spec),
 	}
 	c.state.StartTime, _ = startTime(c.process.Pid)
-	if err := rememberConfig(c.dir, &spec); err != nil {
+	if err := rememberConfig(c.dir, c.config.Text, &spec); err != nil {
 		return err
 	}
 	return c.state.write(c.dir)

@@ -93,12 +93,18 @@ func (c *Container) becomeCreated(ready *milestone) error {
 	return nil
 }
 
-// writePlan writes the plan down, a line a step: what the step does, the call, the
-// chapter and the heading, between tabs. Start reads in it which step has failed.
+// writePlan writes down the steps from the wait for start on, a line a step: what the
+// step does, the call, the chapter and the heading, between tabs. Start reads in it
+// which step has failed. Those before are lines with nothing in them unless somebody
+// wants to know their times: to say all takes as long as to do it.
 func (c *Container) writePlan() error {
 	var b strings.Builder
+	begun := c.config.Timed
 	for _, s := range c.plan.Steps() {
-		fmt.Fprintf(&b, "%s\t%s\t%d\t%s\n", s.What(), s, s.Chapter, s.Section)
+		if begun = begun || s.Section == oci.WaitForStart; begun {
+			fmt.Fprintf(&b, "%s\t%s\t%d\t%s", s.What(), s, s.Chapter, s.Section)
+		}
+		b.WriteByte('\n')
 	}
 	if err := os.WriteFile(filepath.Join(c.dir, planFile), []byte(b.String()), 0o600); err != nil {
 		return fmt.Errorf("write plan: %w", err)
@@ -162,7 +168,7 @@ func (r *Runtime) start(dir string, state *State) error {
 	if err := waitForNoReader(fifo); err != nil {
 		return err
 	}
-	if err := reportedFailure(dir); err != nil {
+	if err := reportedFailure(dir, state); err != nil {
 		return err
 	}
 	state.Started = true
@@ -203,7 +209,7 @@ func waitForNoReader(fifo *os.File) error {
 }
 
 // reportedFailure reads how far the process came in its plan.
-func reportedFailure(dir string) error {
+func reportedFailure(dir string, state *State) error {
 	report, err := os.Open(filepath.Join(dir, reportFile))
 	if err != nil {
 		return err
@@ -217,10 +223,10 @@ func reportedFailure(dir string) error {
 	if err != nil {
 		return err
 	}
-	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	lines := strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
 	line := "a step"
 	if step >= 0 && step < len(lines) {
 		line = lines[step]
 	}
-	return startError(dir, line, errno, fmt.Sprintf("(step %d of %d)", step+1, len(lines)))
+	return startError(dir, state, line, errno, fmt.Sprintf("(step %d of %d)", step+1, len(lines)))
 }

@@ -101,7 +101,7 @@ func (r *Runtime) newGuest(id string, config ExecConfig) (*guest, error) {
 	if g.init, err = openProcess(state); err != nil {
 		return nil, fmt.Errorf("container %q: %w", id, err)
 	}
-	if g.spec, err = oci.Load(dir); err != nil {
+	if g.spec, err = state.loadConfig(dir); err != nil {
 		return nil, errors.Join(err, g.close())
 	}
 	if err := g.configure(); err != nil {
@@ -157,8 +157,13 @@ func (g *guest) launch() (err error) {
 		return err
 	}
 	defer closeFile(&born)
+	shed, err := newShed()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, shed.Close()) }()
 	g.planned = &oci.Container{
-		Spec: g.spec, Namespaces: set, Init: g.state.Pid, Entrances: entrances,
+		Spec: g.spec, Namespaces: set, First: shed.Steps(), Init: g.state.Pid, Entrances: entrances,
 		Terminal: g.terminal.forPlan(), KeepDescriptors: g.config.KeepDescriptors, Keyring: g.state.Keyring,
 	}
 	var given []plan.Descriptor

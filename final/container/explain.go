@@ -74,7 +74,7 @@ func (r *Runtime) Steps(id string) ([]Step, error) {
 		return nil, fmt.Errorf("read what container %q has done: %w", id, err)
 	}
 	defer report.Close()
-	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	lines := strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
 	last, marks, err := launch.ReadMarks(report, len(lines))
 	if err != nil {
 		return nil, err

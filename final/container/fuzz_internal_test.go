@@ -54,7 +54,7 @@ func FuzzState(f *testing.F) {
 		}
 		read, err := w.runtime.State(w.id)
 		w.says(err)
-		w.says(reportedFailure(w.dir))
+		w.says(reportedFailure(w.dir, &State{}))
 		_, err = w.runtime.List()
 		w.says(err)
 		w.says(w.runtime.Kill(w.id, unix.SIGCONT))
@@ -167,7 +167,7 @@ func TestAReportThatIsNoneNamesNoStep(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := reportedFailure(w.dir); err == nil || !strings.HasPrefix(err.Error(), "a step: ") {
+	if err := reportedFailure(w.dir, &State{}); err == nil || !strings.HasPrefix(err.Error(), "a step: ") {
 		t.Errorf("got %v", err)
 	}
 }

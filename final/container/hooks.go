@@ -86,6 +86,12 @@ func (s *stage) runOne(h specs.Hook, state []byte) (err error) {
 	}
 	defer func() { err = errors.Join(err, listener.Close()) }()
 	container.Handover = listener.forPlan()
+	shed, err := newShed()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, shed.Close()) }()
+	container.First = shed.Steps()
 	begin, err := s.newBegin()
 	if err != nil {
 		return err
@@ -246,7 +252,7 @@ func (s *State) startHooks(dir string) error {
 	if s.Hooks == nil || len(s.Hooks.StartContainer) == 0 {
 		return nil
 	}
-	spec, err := oci.Load(dir)
+	spec, err := s.loadConfig(dir)
 	if err != nil {
 		return err
 	}

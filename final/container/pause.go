@@ -55,7 +55,7 @@ func managerOf(dir string, state *State) (*cgroup.Manager, error) {
 		return nil, hint.Add(fmt.Errorf("container %q has no cgroup of its own", state.ID),
 			"an ordinary user's container has one only where a cgroup was delegated to him and linux.cgroupsPath names it: cgroups(7)")
 	}
-	spec, err := oci.Load(dir)
+	spec, err := state.loadConfig(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -145,10 +145,19 @@ func (r *Runtime) Processes(id string) ([]int, error) {
 
 // rememberConfig keeps the configuration as it was at create: what is edited in
 // the bundle afterwards has no effect (runtime-spec runtime.md, "Lifecycle").
-func rememberConfig(dir string, spec *specs.Spec) error {
-	f, err := os.OpenFile(filepath.Join(dir, configFile), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+func rememberConfig(dir string, text []byte, spec *specs.Spec) error {
+	file := filepath.Join(dir, configFile)
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return fmt.Errorf("remember the configuration: %w", err)
 	}
-	return errors.Join(oci.WriteSpec(f, spec), f.Close())
+	if text != nil {
+		_, err = f.Write(text)
+	} else {
+		err = oci.WriteSpec(f, spec)
+	}
+	return errors.Join(err, f.Close())
 }
+
+// loadConfig reads it.
+func (s *State) loadConfig(dir string) (*specs.Spec, error) { return oci.LoadCopy(dir, s.Bundle) }

@@ -79,11 +79,11 @@ func (c *Container) memoryHint(err error) error {
 
 // startError is the error of a program that a created container did not start: step
 // is a line of its plan, see writePlan. The process is gone, and so is what a plan knows.
-func startError(dir, line string, errno unix.Errno, place string) error {
+func startError(dir string, state *State, line string, errno unix.Errno, place string) error {
 	what, text, _ := strings.Cut(line, "\t")
 	call, _, _ := strings.Cut(text, "(")
 	err, advice := fmt.Errorf("%s: %w %s", what, errno, place), plan.UsualCause(call, errno)
-	spec, failed := oci.Load(dir)
+	spec, failed := state.loadConfig(dir)
 	if failed != nil || call != "execve" || spec.Process == nil {
 		return hint.Add(err, advice)
 	}

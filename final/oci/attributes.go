@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -82,23 +83,22 @@ func (a *attributes) steps(p *plan.Plan) error {
 	a.keyring(p)
 	a.labels.steps(p)
 	p.Section(chapter, "processors, disks and memory")
-	if err := a.affinity(p, "final"); err != nil {
-		return err
+	return cmp.Or(
+		a.affinity(p, "final"),
+		field("process.scheduler", scheduler(p, a.process.Scheduler)),
+		field("process.ioPriority", ioPriority(p, a.process.IOPriority)),
+		field("linux.memoryPolicy", memoryPolicy(p, a.linux.MemoryPolicy)),
+		// Before the seccomp filter, which may forbid it, or allow this value only.
+		field("linux.personality", personality(p, a.linux.Personality)),
+	)
+}
+
+// field says which field of the configuration an error is about.
+func field(name string, err error) error {
+	if err == nil {
+		return nil
 	}
-	if err := scheduler(p, a.process.Scheduler); err != nil {
-		return fmt.Errorf("process.scheduler: %w", err)
-	}
-	if err := ioPriority(p, a.process.IOPriority); err != nil {
-		return fmt.Errorf("process.ioPriority: %w", err)
-	}
-	if err := memoryPolicy(p, a.linux.MemoryPolicy); err != nil {
-		return fmt.Errorf("linux.memoryPolicy: %w", err)
-	}
-	// Before the seccomp filter, which may forbid it, or allow this value only.
-	if err := personality(p, a.linux.Personality); err != nil {
-		return fmt.Errorf("linux.personality: %w", err)
-	}
-	return nil
+	return fmt.Errorf("%s: %w", name, err)
 }
 
 // keyring adds the steps that leave the session keyring of whoever has called us:
@@ -174,12 +174,9 @@ func scheduler(p *plan.Plan, s *specs.Scheduler) error {
 		Policy: uint32(policy), Nice: s.Nice, Priority: uint32(s.Priority),
 		Runtime: s.Runtime, Deadline: s.Deadline, Period: s.Period,
 	}
-	for _, name := range s.Flags {
-		flag, ok := plan.SchedulerFlag(string(name))
-		if !ok {
-			return fmt.Errorf("flag %q is not known", name)
-		}
-		attr.Flags |= flag
+	var err error
+	if attr.Flags, err = flagsOf(s.Flags, plan.SchedulerFlag); err != nil {
+		return err
 	}
 	p.Add(plan.SchedSetattr(attr).
 		Hint(unix.EPERM, "a real-time policy, or a nice value below the caller's, needs CAP_SYS_NICE in the first user namespace, or RLIMIT_RTPRIO, RLIMIT_NICE; in a cgroup of version 1 also realtimeRuntime; SCHED_DEADLINE a cpuset of all processors").
@@ -219,17 +216,12 @@ func memoryPolicy(p *plan.Plan, m *specs.LinuxMemoryPolicy) error {
 	if !ok {
 		return fmt.Errorf("mode %q is not known", m.Mode)
 	}
-	flags := uint64(0)
-	for _, name := range m.Flags {
-		flag, ok := plan.MemoryPolicyFlag(string(name))
-		if !ok {
-			return fmt.Errorf("flag %q is not known", name)
-		}
-		flags |= flag
+	flags, err := flagsOf(m.Flags, plan.MemoryPolicyFlag)
+	if err != nil {
+		return err
 	}
 	var nodes []uint64
 	if m.Nodes != "" {
-		var err error
 		if nodes, err = parseNumbers(m.Nodes, maxNodes); err != nil {
 			return fmt.Errorf("nodes: %w", err)
 		}
@@ -240,6 +232,18 @@ func memoryPolicy(p *plan.Plan, m *specs.LinuxMemoryPolicy) error {
 	p.Add(plan.SetMempolicy(mode, flags, nodes).
 		Hint(unix.EINVAL, "none of these nodes has memory that the container's cpuset allows; or the kernel does not know this mode or flag yet"))
 	return nil
+}
+
+// flagsOf are the flags with these names.
+func flagsOf[T ~string](names []T, known func(string) (uint64, bool)) (flags uint64, err error) {
+	for _, name := range names {
+		flag, ok := known(string(name))
+		if !ok {
+			return 0, fmt.Errorf("flag %q is not known", name)
+		}
+		flags |= flag
+	}
+	return flags, nil
 }
 
 // checkMemoryPolicy refuses what the kernel would refuse with a mere EINVAL.

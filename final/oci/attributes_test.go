@@ -25,7 +25,7 @@ func lacks(t *testing.T, text string, parts ...string) {
 // textOf is the plan of a configuration that is valid, as text.
 func textOf(t *testing.T, change func(*specs.Spec)) string {
 	t.Helper()
-	if _, err := oci.Load(bundle(t, changed(t, change))); err != nil {
+	if _, _, err := oci.Load(bundle(t, changed(t, change))); err != nil {
 		t.Fatalf("the configuration is refused: %v", err)
 	}
 	p, err := planOf(t, change)
@@ -157,7 +157,7 @@ func TestAttributesThatCannotBeAreRefused(t *testing.T) {
 		}},
 	} {
 		t.Run(c.want, func(t *testing.T) {
-			_, err := oci.Load(bundle(t, changed(t, c.change)))
+			_, _, err := oci.Load(bundle(t, changed(t, c.change)))
 			refused(t, err, c.want)
 		})
 	}

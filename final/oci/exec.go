@@ -1,7 +1,6 @@
 package oci
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"skiff.example/stage01-chroot/plan"
+	"skiff.example/stage01-chroot/rootfs/lookup"
 )
 
 // A further process in a container that runs: what `exec` starts. The namespaces
@@ -26,8 +26,8 @@ func LoadProcess(file string) (*specs.Process, error) {
 		return nil, fmt.Errorf("load process: %w", err)
 	}
 	p := &specs.Process{}
-	if err := json.Unmarshal(text, p); err != nil {
-		return nil, fmt.Errorf("load process %q: %w", file, describe(err, text))
+	if err := decode(text, p); err != nil {
+		return nil, fmt.Errorf("load process %q: %w", file, err)
 	}
 	return p, nil
 }
@@ -41,7 +41,7 @@ func (c *Container) ExecPlan(given ...plan.Descriptor) (p *plan.Plan, warnings [
 	if err := validateProcess(c.Spec.Process); err != nil {
 		return nil, nil, err
 	}
-	p = &plan.Plan{}
+	p = c.newPlan()
 	if err := c.newAttributes(p); err != nil {
 		return nil, nil, err
 	}
@@ -109,15 +109,9 @@ func RootOf(pid int) string { return filepath.Join("/proc", strconv.Itoa(pid), "
 // OpenInRoot opens a file of a running container as a mere place (O_PATH). Links
 // are followed inside its root only.
 func OpenInRoot(pid int, name string) (*os.File, error) {
-	root, err := os.OpenFile(RootOf(pid), unix.O_PATH|unix.O_DIRECTORY, 0)
+	file, err := lookup.Below(RootOf(pid), name, unix.O_PATH)
 	if err != nil {
-		return nil, fmt.Errorf("open the container's root: %w", err)
+		return nil, fmt.Errorf("the container's files: %w", err)
 	}
-	defer root.Close()
-	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
-	fd, err := unix.Openat2(int(root.Fd()), name, &how)
-	if err != nil {
-		return nil, fmt.Errorf("open %q of the container: %w", "/"+name, err)
-	}
-	return os.NewFile(uintptr(fd), name), nil
+	return file, nil
 }

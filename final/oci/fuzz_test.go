@@ -48,7 +48,7 @@ func FuzzConfig(f *testing.F) {
 	f.Fuzz(func(t *testing.T, edits []byte, word string) {
 		dir := bundle(t, mutate(t, everything(), edits, word))
 		bounded(t, func() error {
-			spec, err := oci.Load(dir)
+			spec, _, err := oci.Load(dir)
 			if err != nil {
 				return err
 			}
@@ -142,7 +142,7 @@ func loadedAgain(t *testing.T, spec *specs.Spec) {
 	if err := oci.WriteSpec(&text, spec); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := oci.Load(bundle(t, text.String())); err != nil {
+	if _, _, err := oci.Load(bundle(t, text.String())); err != nil {
 		t.Errorf("it was accepted, and as it was kept it is not: %v", err)
 	}
 }
@@ -299,7 +299,7 @@ func TestAPATHThatWouldMakeAPlanOutOfProportion(t *testing.T) {
 		if err := oci.WriteSpec(&text, spec); err != nil {
 			t.Fatal(err)
 		}
-		_, err := oci.Load(bundle(t, text.String()))
+		_, _, err := oci.Load(bundle(t, text.String()))
 		return err
 	}
 	if err := load(1000); err != nil {

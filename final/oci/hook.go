@@ -38,7 +38,7 @@ func (s Streams) steps() []plan.Step {
 // nor the image's: with LD_PRELOAD of an image a hook ran the image's code with
 // all rights of the host (CVE-2025-23266).
 func (c *Container) HookPlan(h specs.Hook, dir string, streams Streams, begin []plan.Step) (*plan.Plan, error) {
-	p := &plan.Plan{}
+	p := c.newPlan()
 	enter := openCgroups(p, c.Entrances)
 	c.Namespaces.Steps(p)
 	enter()

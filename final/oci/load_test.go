@@ -40,7 +40,7 @@ func TestABundleIsLoaded(t *testing.T) {
 	}
 	// The specification demands that unknown fields be ignored.
 	dir := bundle(t, strings.Replace(text.String(), "{", `{ "org.example.more": {"a": 1},`, 1))
-	spec, err := oci.Load(dir)
+	spec, _, err := oci.Load(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +58,7 @@ func TestABundleIsLoaded(t *testing.T) {
 }
 
 func TestAnAbsoluteRootStaysAsItIs(t *testing.T) {
-	spec, err := oci.Load(bundle(t, changed(t, func(s *specs.Spec) { s.Root.Path = "/srv/box" })))
+	spec, _, err := oci.Load(bundle(t, changed(t, func(s *specs.Spec) { s.Root.Path = "/srv/box" })))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,14 +77,14 @@ func TestAConfigThatCannotBeReadSaysWhere(t *testing.T) {
 		{"too large", strings.Repeat(" ", 4<<20) + "{}", "larger than 4194304 bytes"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := oci.Load(bundle(t, c.config))
+			_, _, err := oci.Load(bundle(t, c.config))
 			refused(t, err, "load ", c.want)
 		})
 	}
 }
 
 func TestAFolderWithoutAConfigIsNoBundle(t *testing.T) {
-	_, err := oci.Load(t.TempDir())
+	_, _, err := oci.Load(t.TempDir())
 	refused(t, err, "no config.json")
 	if !strings.Contains(hint.Of(err), "skiff-oci spec") {
 		t.Errorf("the hint is %q", hint.Of(err))

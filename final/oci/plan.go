@@ -25,12 +25,18 @@ import (
 // chapter is the chapter of workshop.md that explains these steps.
 const chapter = 7
 
+// WaitForStart is the heading of Container.Begin.
+const WaitForStart = "wait for start"
+
 // A Container is what a plan is made from: the configuration, and what the
 // parent has prepared for the container on the host.
 type Container struct {
 	Spec       *specs.Spec
 	Namespaces *namespace.Set
 
+	// First are the steps by which the process lets go of this program, see
+	// launch.Shed.
+	First []plan.Step
 	// Prepared are the steps that wait until the parent has done its part:
 	// id maps, network, state. They come as late as they can, so that parent
 	// and child work at the same time.
@@ -101,7 +107,7 @@ func (c *Container) Plan() (p *plan.Plan, warnings []string, err error) {
 	if err := c.completeEnv(); err != nil {
 		return nil, nil, err
 	}
-	p = &plan.Plan{}
+	p = c.newPlan()
 	if err := c.newAttributes(p); err != nil {
 		return nil, nil, err
 	}
@@ -123,6 +129,14 @@ func (c *Container) Plan() (p *plan.Plan, warnings []string, err error) {
 	}
 	warnings, err = c.process(p)
 	return p, slices.Concat(c.mountLabelWarning(), c.root.Warnings(), warnings), err
+}
+
+// newPlan begins a plan.
+func (c *Container) newPlan() *plan.Plan {
+	p := &plan.Plan{}
+	p.Section(chapter, "let go of the program of the host")
+	p.Add(c.First...)
+	return p
 }
 
 // ownNames makes sure that the plan does not change the host: a path to a namespace
@@ -158,7 +172,7 @@ func (c *Container) fileSystem(p *plan.Plan) error {
 	// of the host below a bind mount arrive, and none goes the other way.
 	propagation, err := mount.DetachFor(c.Spec.Linux.RootfsPropagation)
 	if err != nil {
-		return fmt.Errorf("linux.rootfsPropagation: %w", err)
+		return field("linux.rootfsPropagation", err)
 	}
 	if !c.Namespaces.Has(unix.CLONE_NEWNS) {
 		mount.StepAside(p)
@@ -304,7 +318,7 @@ func (c *Container) process(p *plan.Plan) (warnings []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	p.Section(chapter, "wait for start")
+	p.Section(chapter, WaitForStart)
 	p.Add(c.Begin...)
 	p.Section(chapter, "the program")
 	p.Add(plan.SetSignalMask(0))

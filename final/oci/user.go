@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"skiff.example/stage01-chroot/hint"
+	"skiff.example/stage01-chroot/rootfs/lookup"
 )
 
 // Who the program runs as: names, numbers and homes, from the container's
@@ -52,38 +53,26 @@ func readInRoot(roots []string, name string) ([]byte, error) {
 // opaque tells whether a folder of a layer hides the same folder of the layers
 // below: package layer marks it with this attribute for overlayfs.
 func opaque(root, folder string) bool {
-	dir, err := unix.Open(root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	dir, err := lookup.Below(root, folder, unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
 		return false
 	}
-	defer unix.Close(dir)
-	how := unix.OpenHow{Flags: unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
-	fd, err := unix.Openat2(dir, folder, &how)
-	if err != nil {
-		return false
-	}
-	defer unix.Close(fd)
+	defer dir.Close()
 	var value [1]byte
-	n, err := unix.Fgetxattr(fd, "trusted.overlay.opaque", value[:])
+	n, err := unix.Fgetxattr(int(dir.Fd()), "trusted.overlay.opaque", value[:])
 	return err == nil && n == 1 && value[0] == 'y'
 }
 
 // readBelow reads a file below one directory; hidden tells that it is an
 // overlay whiteout, which takes the file away from the layers below.
 func readBelow(root, name string) (text []byte, hidden bool, err error) {
-	dir, err := unix.Open(root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	place, err := lookup.Below(root, name, unix.O_PATH)
 	if err != nil {
 		return nil, false, err
 	}
-	defer unix.Close(dir)
-	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
-	fd, err := unix.Openat2(dir, name, &how)
-	if err != nil {
-		return nil, false, err
-	}
-	defer unix.Close(fd)
+	defer place.Close()
 	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
+	if err := unix.Fstat(int(place.Fd()), &st); err != nil {
 		return nil, false, err
 	}
 	switch {
@@ -95,7 +84,7 @@ func readBelow(root, name string) (text []byte, hidden bool, err error) {
 		return nil, false, fmt.Errorf("larger than %d bytes", maxUserFile)
 	}
 	// What was looked at is what is opened: by descriptor, not by name.
-	f, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", fd))
+	f, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", place.Fd()))
 	if err != nil {
 		return nil, false, err
 	}

@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path"
@@ -29,21 +30,11 @@ func validate(s *specs.Spec) error {
 	case (s.Hostname != "" || s.Domainname != "") && !hasNamespace(s, specs.UTSNamespace):
 		return errors.New("hostname or domainname is set, but linux.namespaces has no uts namespace: it would rename the host")
 	}
+	var err error
 	if s.Process != nil { // it is start that wants one
-		if err := validateProcess(s.Process); err != nil {
-			return err
-		}
+		err = validateProcess(s.Process)
 	}
-	if err := validateHooks(s.Hooks); err != nil {
-		return err
-	}
-	if err := validatePaths(s.Linux); err != nil {
-		return err
-	}
-	if err := checkAttributes(WithProcess(s)); err != nil {
-		return err
-	}
-	return validateGroups(s)
+	return cmp.Or(err, validateHooks(s.Hooks), validatePaths(s.Linux), checkAttributes(WithProcess(s)), validateGroups(s))
 }
 
 // maxID is the greatest id of a user or group. Above it are numbers that mean

@@ -36,7 +36,7 @@ func TestAConfigurationThatCannotBeIsRefused(t *testing.T) {
 		{`process: "/\x00" contains a NUL byte`, func(s *specs.Spec) { s.Process.Cwd = "/\x00" }},
 	} {
 		t.Run(c.want, func(t *testing.T) {
-			_, err := oci.Load(bundle(t, changed(t, c.change)))
+			_, _, err := oci.Load(bundle(t, changed(t, c.change)))
 			refused(t, err, c.want)
 		})
 	}

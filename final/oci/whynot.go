@@ -3,7 +3,6 @@ package oci
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path"
 	"slices"
 	"strings"
@@ -12,7 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"skiff.example/stage01-chroot/hint"
-	"skiff.example/stage01-chroot/rootfs"
+	"skiff.example/stage01-chroot/rootfs/binfmt"
+	"skiff.example/stage01-chroot/rootfs/lookup"
 	"skiff.example/stage02-namespaces/execvp"
 	"skiff.example/stage02-namespaces/mount"
 )
@@ -25,20 +25,15 @@ import (
 // program of a configuration, and what to do; "" when nothing is to be seen from the host, as in a
 // root that is stacked from layers. The root is looked at as it is by then.
 func WhyNot(s *specs.Spec, errno unix.Errno) (cause, advice string) {
-	root, err := os.OpenFile(s.Root.Path, unix.O_PATH|unix.O_DIRECTORY, 0)
-	if err != nil {
-		return "", ""
-	}
-	defer root.Close()
 	for _, program := range candidates(s.Process) {
 		var st unix.Stat_t
-		if !statIn(root, program, &st) {
+		if !statIn(s.Root.Path, program, &st) {
 			continue
 		}
 		if m, ok := noexecMount(s, program); ok && errno == unix.EACCES {
 			return fmt.Sprintf("the container mounts %q with noexec", m), "leave out that option, or put the program elsewhere"
 		}
-		if err := rootfs.Check(s.Root.Path, program); err != nil {
+		if err := binfmt.Check(s.Root.Path, program); err != nil {
 			return reason(err), hint.Of(err)
 		}
 		if errno == unix.EACCES && s.Process.User.UID != 0 {
@@ -64,14 +59,13 @@ func candidates(p *specs.Process) []string {
 }
 
 // statIn looks at a file below a root.
-func statIn(root *os.File, name string, st *unix.Stat_t) bool {
-	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
-	fd, err := unix.Openat2(int(root.Fd()), name, &how)
+func statIn(root, name string, st *unix.Stat_t) bool {
+	file, err := lookup.Below(root, name, unix.O_PATH)
 	if err != nil {
 		return false
 	}
-	defer unix.Close(fd)
-	return unix.Fstat(fd, st) == nil
+	defer file.Close()
+	return unix.Fstat(int(file.Fd()), st) == nil
 }
 
 // noexecMount is the mount of the configuration that a program is on, if that is
@@ -87,7 +81,7 @@ func noexecMount(s *specs.Spec, program string) (dest string, ok bool) {
 	return "", false
 }
 
-// reason is the part of an error of rootfs.Check that says what is wrong, without the
+// reason is the part of an error of binfmt.Check that says what is wrong, without the
 // place in front of it and the errno after it, which are known.
 func reason(err error) string {
 	var errno unix.Errno

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 )
 
 // hinted is an error with a hint. It does not change the error's text, so
@@ -55,6 +56,16 @@ func Of(err error) string {
 		return ""
 	}
 	return Of(errors.Unwrap(err))
+}
+
+// Reason is the kernel's part of an error of package os: the errno, without the
+// operation and the path, which a message of ours says in its own words.
+func Reason(err error) error {
+	var of *fs.PathError
+	if errors.As(err, &of) {
+		return of.Err
+	}
+	return err
 }
 
 // Print writes "program: err" to w and, where err has a hint, the hint on the

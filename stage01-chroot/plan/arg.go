@@ -22,53 +22,33 @@ type Arg interface {
 	// a register or a descriptor that has a name.
 	text(name Namer) string
 	// word puts what the argument points to into m and returns the word.
-	word(m *memory) uintptr
+	word(m memory) uintptr
 }
 
 // A Namer says what to print for the register or descriptor of this name.
 // The default prints the name; the strace test prints the number.
 type Namer func(name string) string
 
-// memory holds what the words of a program point to, in a few large chunks: a
-// container's plan has hundreds of small things. Go's garbage collector does
-// not move what is on the heap, so an address stays right for as long as
-// something refers to the chunk: the program's Memory does.
-type memory struct {
-	chunks    [][]uint64
-	free      []uint64  // the rest of the last chunk
-	registers []uintptr // the program's
-}
+// memory holds what the words of a program point to: a container's plan has hundreds
+// of small things.
+type memory struct{ program *machine.Program }
 
 // register returns the address of register i.
-func (m *memory) register(i int) uintptr {
-	// Safety: as for the chunks; the program keeps its registers alive.
-	return uintptr(unsafe.Pointer(&m.registers[i]))
+func (m memory) register(i int) uintptr {
+	// Safety: the registers lie in the program's memory.
+	return uintptr(unsafe.Pointer(&m.program.Registers[i]))
 }
 
-// chunkWords is the size of a chunk, in words of 8 bytes.
-const chunkWords = 1024
-
-// take returns zeroed memory for at least size bytes, aligned for anything
-// that the kernel reads.
-func (m *memory) take(size int) unsafe.Pointer {
-	words := (size + 7) / 8
-	if words > len(m.free) {
-		m.free = make([]uint64, max(words, chunkWords))
-		m.chunks = append(m.chunks, m.free)
-	}
-	// Safety: the chunk is kept alive by the program, and heap objects do
-	// not move.
-	taken := unsafe.Pointer(unsafe.SliceData(m.free))
-	m.free = m.free[words:]
-	return taken
-}
+// take returns zeroed memory for size bytes, aligned for anything that the kernel
+// reads.
+func (m memory) take(size int) unsafe.Pointer { return m.program.Memory.Take(size) }
 
 // keep copies v, which holds no pointers, for as long as the program lives,
 // and returns its address.
-func keep[T any](m *memory, v T) uintptr { return keepSlice(m, []T{v}) }
+func keep[T any](m memory, v T) uintptr { return keepSlice(m, []T{v}) }
 
 // keepSlice is keep for the elements of v; an empty one is NULL.
-func keepSlice[T any](m *memory, v []T) uintptr {
+func keepSlice[T any](m memory, v []T) uintptr {
 	if len(v) == 0 {
 		return 0
 	}
@@ -79,7 +59,7 @@ func keepSlice[T any](m *memory, v []T) uintptr {
 }
 
 // keepString copies s and its terminating NUL.
-func keepString(m *memory, s string) uintptr {
+func keepString(m memory, s string) uintptr {
 	at := m.take(len(s) + 1)
 	// Safety: as in keepSlice.
 	copy(unsafe.Slice((*byte)(at), len(s)), s)
@@ -118,7 +98,7 @@ func (d Descriptor) text(name Namer) string {
 	return strconv.Itoa(d.Number)
 }
 
-func (d Descriptor) word(*memory) uintptr { return uintptr(d.Number) }
+func (d Descriptor) word(memory) uintptr { return uintptr(d.Number) }
 
 // A Register holds the result of a step for later steps of the same plan.
 type Register struct {
@@ -128,13 +108,13 @@ type Register struct {
 
 func (r Register) isFD()                  {}
 func (r Register) text(name Namer) string { return name(r.Name) }
-func (r Register) word(*memory) uintptr   { return uintptr(r.index) }
+func (r Register) word(memory) uintptr    { return uintptr(r.index) }
 
 // intArg is a number, printed in decimal.
 type intArg int
 
-func (n intArg) text(Namer) string    { return strconv.Itoa(int(n)) }
-func (n intArg) word(*memory) uintptr { return uintptr(n) }
+func (n intArg) text(Namer) string   { return strconv.Itoa(int(n)) }
+func (n intArg) word(memory) uintptr { return uintptr(n) }
 
 // modeArg is a file mode, printed in octal.
 type modeArg uint32
@@ -145,7 +125,7 @@ func (m modeArg) text(Namer) string {
 	}
 	return fmt.Sprintf("%#03o", uint32(m))
 }
-func (m modeArg) word(*memory) uintptr { return uintptr(m) }
+func (m modeArg) word(memory) uintptr { return uintptr(m) }
 
 // symbolArg is a number that has a name: SIG_SETMASK, PR_SET_DUMPABLE, NULL.
 type symbolArg struct {
@@ -153,8 +133,8 @@ type symbolArg struct {
 	value uintptr
 }
 
-func (s symbolArg) text(Namer) string    { return s.name }
-func (s symbolArg) word(*memory) uintptr { return s.value }
+func (s symbolArg) text(Namer) string   { return s.name }
+func (s symbolArg) word(memory) uintptr { return s.value }
 
 var null = symbolArg{"NULL", 0}
 
@@ -164,21 +144,21 @@ type flagsArg struct {
 	value uint64
 }
 
-func (f flagsArg) text(Namer) string    { return f.set.text(f.value) }
-func (f flagsArg) word(*memory) uintptr { return uintptr(f.value) }
+func (f flagsArg) text(Namer) string   { return f.set.text(f.value) }
+func (f flagsArg) word(memory) uintptr { return uintptr(f.value) }
 
 // stringArg is the address of a string that ends in NUL.
 type stringArg string
 
-func (s stringArg) text(Namer) string      { return quote(string(s)) }
-func (s stringArg) word(m *memory) uintptr { return keepString(m, string(s)) }
+func (s stringArg) text(Namer) string     { return quote(string(s)) }
+func (s stringArg) word(m memory) uintptr { return keepString(m, string(s)) }
 
 // dataArg is the address of bytes that are counted by another argument: any
 // byte may be among them.
 type dataArg string
 
-func (d dataArg) text(Namer) string      { return quote(string(d)) }
-func (d dataArg) word(m *memory) uintptr { return keepString(m, string(d)) }
+func (d dataArg) text(Namer) string     { return quote(string(d)) }
+func (d dataArg) word(m memory) uintptr { return keepString(m, string(d)) }
 
 // stringOrNull is NULL for an empty string, as the mount calls want it.
 func stringOrNull(s string) Arg {
@@ -199,7 +179,7 @@ func (s stringsArg) text(Namer) string {
 	return "[" + strings.Join(quoted, ", ") + "]"
 }
 
-func (s stringsArg) word(m *memory) uintptr {
+func (s stringsArg) word(m memory) uintptr {
 	addresses := make([]uintptr, len(s)+1)
 	for i, v := range s {
 		addresses[i] = keepString(m, v)
@@ -217,8 +197,8 @@ type structArg[T any] struct {
 // fixed is the text of a structure that needs no making.
 func fixed(text string) func() string { return func() string { return text } }
 
-func (s structArg[T]) text(Namer) string      { return s.show() }
-func (s structArg[T]) word(m *memory) uintptr { return keep(m, s.value) }
+func (s structArg[T]) text(Namer) string     { return s.show() }
+func (s structArg[T]) word(m memory) uintptr { return keep(m, s.value) }
 
 // listArg is the address of an array, with its text ready made.
 type listArg[T any] struct {
@@ -226,8 +206,8 @@ type listArg[T any] struct {
 	values []T
 }
 
-func (l listArg[T]) text(Namer) string      { return l.shown }
-func (l listArg[T]) word(m *memory) uintptr { return keepSlice(m, l.values) }
+func (l listArg[T]) text(Namer) string     { return l.shown }
+func (l listArg[T]) word(m memory) uintptr { return keepSlice(m, l.values) }
 
 // bufferArg is memory that the kernel writes to; what it is known to write
 // is its text.
@@ -236,8 +216,8 @@ type bufferArg struct {
 	size  int
 }
 
-func (b bufferArg) text(Namer) string      { return b.shown }
-func (b bufferArg) word(m *memory) uintptr { return uintptr(m.take(b.size)) }
+func (b bufferArg) text(Namer) string     { return b.shown }
+func (b bufferArg) word(m memory) uintptr { return uintptr(m.take(b.size)) }
 
 // quote writes s as strace does: printable ASCII as it is, the C escapes,
 // and everything else in the shortest octal that is not misread.

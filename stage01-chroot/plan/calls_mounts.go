@@ -95,7 +95,7 @@ func Fsmount(context Register, attributes uint64) Step {
 // is attached nowhere yet (a bind mount in the making): open_tree(2).
 func OpenTree(dir FD, path string, flags uint) Step {
 	return call("open_tree", unix.SYS_OPEN_TREE, []Arg{
-		dir, stringArg(path), flagsArg{openTreeFlags, uint64(flags)},
+		dir, stringArg(path), flagsArg{atFlags, uint64(flags)},
 	}, "open mount %q", path)
 }
 
@@ -104,7 +104,7 @@ func OpenTree(dir FD, path string, flags uint) Step {
 func MoveMount(from, to FD) Step {
 	return call("move_mount", unix.SYS_MOVE_MOUNT, []Arg{
 		from, stringArg(""), to, stringArg(""),
-		flagsArg{moveMountFlags, unix.MOVE_MOUNT_F_EMPTY_PATH | unix.MOVE_MOUNT_T_EMPTY_PATH},
+		symbolArg{"MOVE_MOUNT_F_EMPTY_PATH|MOVE_MOUNT_T_EMPTY_PATH", unix.MOVE_MOUNT_F_EMPTY_PATH | unix.MOVE_MOUNT_T_EMPTY_PATH},
 	}, "attach mount")
 }
 
@@ -113,7 +113,7 @@ func MoveMount(from, to FD) Step {
 // was changed takes effect with FsconfigReconfigure.
 func Fspick(dir FD, path string) Step {
 	return call("fspick", unix.SYS_FSPICK, []Arg{
-		dir, stringArg(path), flagsArg{fspickFlags, unix.FSPICK_CLOEXEC | unix.FSPICK_EMPTY_PATH},
+		dir, stringArg(path), symbolArg{"FSPICK_CLOEXEC|FSPICK_EMPTY_PATH", unix.FSPICK_CLOEXEC | unix.FSPICK_EMPTY_PATH},
 	}, "open the file system of %q", path)
 }
 
@@ -167,7 +167,7 @@ func (m mountAttrArg) text(name Namer) string {
 		mountAttributes.text(m.attr.Attr_set), clearText(m.attr.Attr_clr), mountFlags.text(m.attr.Propagation), user)
 }
 
-func (m mountAttrArg) word(memory *memory) uintptr { return keep(memory, m.attr) }
+func (m mountAttrArg) word(memory memory) uintptr { return keep(memory, m.attr) }
 
 // clearText names the attributes to clear. The three kinds of atime are one
 // field of three bits, which is cleared as a whole.

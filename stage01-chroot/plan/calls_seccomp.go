@@ -30,7 +30,7 @@ func Seccomp(filter []unix.SockFilter, flags uint64) Step {
 // as many instructions.
 type filterArg []unix.SockFilter
 
-func (f filterArg) word(m *memory) uintptr {
+func (f filterArg) word(m memory) uintptr {
 	program := struct {
 		length uint16
 		filter uintptr
@@ -127,4 +127,4 @@ func (c contentsArg) text(name Namer) string {
 	return quote(string(binary.NativeEndian.AppendUint64(nil, uint64(value))))
 }
 
-func (c contentsArg) word(m *memory) uintptr { return m.register(c.index) }
+func (c contentsArg) word(m memory) uintptr { return m.register(c.index) }

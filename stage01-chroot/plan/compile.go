@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,29 +12,24 @@ import (
 // From a plan to a program: names and flags go, and what is left are the numbers
 // and addresses that syscall(2) takes.
 
-// Compile turns the plan into machine words. It fails on what the machine
-// has no room for.
+// Compile turns the plan into machine words, for which the caller is to call Close.
+// It fails on what the machine has no room for.
 func (p *Plan) Compile() (*machine.Program, error) {
 	if len(p.steps) == 0 || len(p.steps) > machine.MaxOps {
 		return nil, fmt.Errorf("plan: %d steps, want 1 to %d", len(p.steps), machine.MaxOps)
 	}
-	program := &machine.Program{
-		Ops: make([]machine.Op, len(p.steps)),
-		// One more than needed, so that there is a first one to point to.
-		Registers: make([]uintptr, len(p.registers)+1),
-	}
+	// One register more than needed, so that there is a first one to point to.
+	program := machine.NewProgram(len(p.steps), len(p.registers)+1)
 	for i := range program.Registers {
 		program.Registers[i] = ^uintptr(0) // a failure, until a step stores its result
 	}
-	m := &memory{registers: program.Registers}
 	for i, s := range p.steps {
-		op, err := s.compile(m)
+		op, err := s.compile(memory{program})
 		if err != nil {
-			return nil, fmt.Errorf("plan: step %d, %s: %w", i+1, s.What(), err)
+			return nil, errors.Join(fmt.Errorf("plan: step %d, %s: %w", i+1, s.What(), err), program.Close())
 		}
 		program.Ops[i] = op
 	}
-	program.Memory = m.chunks
 	return program, nil
 }
 
@@ -49,7 +45,7 @@ func (p *Plan) Alive(program *machine.Program, fd int) {
 }
 
 // compile makes one op.
-func (s Step) compile(m *memory) (machine.Op, error) {
+func (s Step) compile(m memory) (machine.Op, error) {
 	op := machine.Op{
 		Number: s.number,
 		Flow:   s.flow,

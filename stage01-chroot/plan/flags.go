@@ -66,8 +66,6 @@ var mountFlags = flagSet{"0", []flagName{
 	{"MS_BIND", unix.MS_BIND},
 	{"MS_MOVE", unix.MS_MOVE},
 	{"MS_REC", unix.MS_REC},
-	{"MS_SILENT", unix.MS_SILENT},
-	{"MS_POSIXACL", unix.MS_POSIXACL},
 	{"MS_UNBINDABLE", unix.MS_UNBINDABLE},
 	{"MS_PRIVATE", unix.MS_PRIVATE},
 	{"MS_SLAVE", unix.MS_SLAVE},
@@ -80,9 +78,7 @@ var mountFlags = flagSet{"0", []flagName{
 
 // The flags of umount2(2).
 var umountFlags = flagSet{"0", []flagName{
-	{"MNT_FORCE", unix.MNT_FORCE},
 	{"MNT_DETACH", unix.MNT_DETACH},
-	{"MNT_EXPIRE", unix.MNT_EXPIRE},
 	{"UMOUNT_NOFOLLOW", unix.UMOUNT_NOFOLLOW},
 }}
 
@@ -99,42 +95,15 @@ var mountAttributes = flagSet{"0", []flagName{
 	{"MOUNT_ATTR_NOSYMFOLLOW", unix.MOUNT_ATTR_NOSYMFOLLOW},
 }}
 
-// The flags of open_tree(2), among them those of the at calls.
-var openTreeFlags = flagSet{"0", []flagName{
+// The flags of faccessat2(2), fchownat(2), mount_setattr(2), and of open_tree(2),
+// which has two more.
+var atFlags = flagSet{"0", []flagName{
 	{"OPEN_TREE_CLONE", unix.OPEN_TREE_CLONE},
 	{"OPEN_TREE_CLOEXEC", unix.OPEN_TREE_CLOEXEC},
 	{"AT_SYMLINK_NOFOLLOW", unix.AT_SYMLINK_NOFOLLOW},
-	{"AT_NO_AUTOMOUNT", unix.AT_NO_AUTOMOUNT},
-	{"AT_EMPTY_PATH", unix.AT_EMPTY_PATH},
-	{"AT_RECURSIVE", unix.AT_RECURSIVE},
-}}
-
-// The flags of faccessat2(2), fchownat(2), mount_setattr(2).
-var atFlags = flagSet{"0", []flagName{
-	{"AT_SYMLINK_NOFOLLOW", unix.AT_SYMLINK_NOFOLLOW},
 	{"AT_EACCESS", unix.AT_EACCESS},
-	{"AT_SYMLINK_FOLLOW", unix.AT_SYMLINK_FOLLOW},
-	{"AT_NO_AUTOMOUNT", unix.AT_NO_AUTOMOUNT},
 	{"AT_EMPTY_PATH", unix.AT_EMPTY_PATH},
 	{"AT_RECURSIVE", unix.AT_RECURSIVE},
-}}
-
-// The flags of move_mount(2).
-var moveMountFlags = flagSet{"0", []flagName{
-	{"MOVE_MOUNT_F_SYMLINKS", unix.MOVE_MOUNT_F_SYMLINKS},
-	{"MOVE_MOUNT_F_AUTOMOUNTS", unix.MOVE_MOUNT_F_AUTOMOUNTS},
-	{"MOVE_MOUNT_F_EMPTY_PATH", unix.MOVE_MOUNT_F_EMPTY_PATH},
-	{"MOVE_MOUNT_T_SYMLINKS", unix.MOVE_MOUNT_T_SYMLINKS},
-	{"MOVE_MOUNT_T_AUTOMOUNTS", unix.MOVE_MOUNT_T_AUTOMOUNTS},
-	{"MOVE_MOUNT_T_EMPTY_PATH", unix.MOVE_MOUNT_T_EMPTY_PATH},
-}}
-
-// The flags of fspick(2).
-var fspickFlags = flagSet{"0", []flagName{
-	{"FSPICK_CLOEXEC", unix.FSPICK_CLOEXEC},
-	{"FSPICK_SYMLINK_NOFOLLOW", unix.FSPICK_SYMLINK_NOFOLLOW},
-	{"FSPICK_NO_AUTOMOUNT", unix.FSPICK_NO_AUTOMOUNT},
-	{"FSPICK_EMPTY_PATH", unix.FSPICK_EMPTY_PATH},
 }}
 
 // The namespaces of clone(2), unshare(2) and setns(2).

@@ -27,7 +27,7 @@ func (p *Plan) Section(chapter int, title string) {
 }
 
 // usualLength is how many steps a container's plan has, more or less.
-const usualLength = 320
+const usualLength = 512
 
 // Add appends steps.
 func (p *Plan) Add(steps ...Step) {

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"errors"
 	"runtime"
 
 	"skiff.example/stage01-chroot/plan/machine"
@@ -24,10 +25,8 @@ func Run(p *Plan) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	page := machine.NewPage(p.Len())
-	done := machine.Loop(&program.Ops[0], len(program.Ops), &program.Registers[0], page)
-	runtime.KeepAlive(program)
-	if done {
-		return nil
+	if !machine.Loop(&program.Ops[0], len(program.Ops), &program.Registers[0], page) {
+		err = p.Failure(page)
 	}
-	return p.Failure(page)
+	return errors.Join(err, program.Close())
 }

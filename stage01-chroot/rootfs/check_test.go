@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"skiff.example/stage01-chroot/hint"
-	"skiff.example/stage01-chroot/rootfs"
+	"skiff.example/stage01-chroot/rootfs/binfmt"
 	"skiff.example/stage01-chroot/testkit"
 )
 
@@ -23,7 +23,7 @@ func TestARootThatWorksIsFit(t *testing.T) {
 	dir := write(t, plan(t, "sh"))
 	writeFile(t, filepath.Join(dir, "script"), "#!/bin/sh\n", 0o755)
 	for _, command := range []string{"sh", "/bin/sh", "/script"} {
-		if err := rootfs.Check(dir, command); err != nil {
+		if err := binfmt.Check(dir, command); err != nil {
 			t.Errorf("%s: %v", command, err)
 		}
 	}
@@ -67,7 +67,7 @@ func TestARootThatDoesNotWorkIsExplained(t *testing.T) {
 		{"/loop", unix.ELOOP},
 		{"/bin", unix.EACCES},
 	} {
-		err := rootfs.Check(dir, c.command)
+		err := binfmt.Check(dir, c.command)
 		wantError(t, err, c.errno)
 		real := &exec.Cmd{Path: c.command, Dir: "/", SysProcAttr: &syscall.SysProcAttr{Chroot: dir}}
 		if err := real.Run(); !errors.Is(err, c.errno) {
@@ -95,17 +95,17 @@ func interpreterOf(t *testing.T, program string) string {
 
 func TestACommandWithoutASlashIsLookedUpInTheRoot(t *testing.T) {
 	dir := t.TempDir()
-	err := rootfs.Check(dir, "sh")
+	err := binfmt.Check(dir, "sh")
 	wantError(t, err, unix.ENOENT, `run "sh" in root "`, "not found in /usr/local/sbin:")
 	writeFile(t, filepath.Join(dir, "usr/bin/tool"), "#!/usr/bin/missing\n", 0o755)
-	wantError(t, rootfs.Check(dir, "tool"), unix.ENOENT, `the interpreter "/usr/bin/missing" of script "/usr/bin/tool"`)
+	wantError(t, binfmt.Check(dir, "tool"), unix.ENOENT, `the interpreter "/usr/bin/missing" of script "/usr/bin/tool"`)
 }
 
 func TestARootMustBeADirectory(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "root")
-	wantError(t, rootfs.Check(name, "sh"), unix.ENOENT, "open root ")
+	wantError(t, binfmt.Check(name, "sh"), unix.ENOENT, "open root ")
 	writeFile(t, name, "", 0o644)
-	wantError(t, rootfs.Check(name, "sh"), unix.ENOTDIR, "open root ")
+	wantError(t, binfmt.Check(name, "sh"), unix.ENOTDIR, "open root ")
 }
 
 func TestAProgramOnAFileSystemMountedNoexecIsExplained(t *testing.T) {
@@ -118,7 +118,7 @@ func TestAProgramOnAFileSystemMountedNoexecIsExplained(t *testing.T) {
 	if err := real.Run(); !errors.Is(err, unix.EACCES) {
 		t.Errorf("the kernel says %v", err)
 	}
-	err := rootfs.Check(dir, testkit.Probe(t))
+	err := binfmt.Check(dir, testkit.Probe(t))
 	wantError(t, err, unix.EACCES, "is on a file system that is mounted noexec: permission denied")
 	if hint.Of(err) == "" {
 		t.Error("no hint")

@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"skiff.example/stage01-chroot/rootfs"
+	"skiff.example/stage01-chroot/rootfs/binfmt"
 )
 
 func TestACommandIsFoundInTheRootAndNotOnTheHost(t *testing.T) {
@@ -24,12 +24,12 @@ func TestACommandIsFoundInTheRootAndNotOnTheHost(t *testing.T) {
 	for command, want := range map[string]string{
 		"box": "/usr/bin/box", "./box": "./box", "/no/such": "/no/such",
 	} {
-		if got, err := rootfs.Find(root, command); got != want || err != nil {
+		if got, err := binfmt.Find(root, command); got != want || err != nil {
 			t.Errorf("%q: got %q, %v; want %q", command, got, err, want)
 		}
 	}
 	for _, command := range []string{"sh", "dangling"} {
-		if got, err := rootfs.Find(root, command); !errors.Is(err, unix.ENOENT) {
+		if got, err := binfmt.Find(root, command); !errors.Is(err, unix.ENOENT) {
 			t.Errorf("%q: got %q, %v; want ENOENT", command, got, err)
 		}
 	}

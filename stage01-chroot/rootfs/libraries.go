@@ -3,12 +3,14 @@ package rootfs
 import (
 	"debug/elf"
 	"fmt"
+	"os"
 	"path"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"skiff.example/stage01-chroot/hint"
+	"skiff.example/stage01-chroot/rootfs/binfmt"
 )
 
 // The libraries of an ELF program. The kernel loads only the program and the
@@ -86,13 +88,17 @@ func load(program *object, search *search) ([]*object, error) {
 
 // readObject reads an ELF file.
 func readObject(name string) (*object, error) {
-	file, err := elf.Open(name)
+	opened, err := os.Open(name)
 	if err != nil {
 		return nil, fmt.Errorf("read %q: %w", name, err)
 	}
-	defer file.Close()
+	defer opened.Close()
+	file, err := elf.NewFile(opened)
+	if err != nil {
+		return nil, fmt.Errorf("read %q: %w", name, err)
+	}
 	o := &object{path: name, origin: name[:strings.LastIndexByte(name, '/')], class: file.Class, machine: file.Machine}
-	if o.interp, err = interpreterOf(file); err != nil {
+	if _, o.interp, err = binfmt.ELF(opened); err != nil {
 		return nil, fmt.Errorf("read %q: %w", name, err)
 	}
 	if o.dynamic, err = readDynamic(file); err != nil {
@@ -103,25 +109,6 @@ func readObject(name string) (*object, error) {
 		return nil, fmt.Errorf("read symbols of %q: %w", name, err)
 	}
 	return o, nil
-}
-
-// interpreterOf returns the path in the PT_INTERP segment, "" without one. The
-// kernel takes at most PATH_MAX bytes (fs/binfmt_elf.c).
-func interpreterOf(file *elf.File) (string, error) {
-	for _, segment := range file.Progs {
-		if segment.Type != elf.PT_INTERP {
-			continue
-		}
-		if segment.Filesz > unix.PathMax {
-			return "", fmt.Errorf("interpreter's path of %d bytes: %w", segment.Filesz, unix.ENOEXEC)
-		}
-		text := make([]byte, segment.Filesz)
-		if _, err := segment.ReadAt(text, 0); err != nil {
-			return "", err
-		}
-		return strings.TrimRight(string(text), "\x00"), nil
-	}
-	return "", nil
 }
 
 // notFound is the error for a library that is nowhere.

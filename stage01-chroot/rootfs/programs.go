@@ -2,15 +2,13 @@ package rootfs
 
 import (
 	"bytes"
-	"debug/elf"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 
 	"skiff.example/stage01-chroot/hint"
+	"skiff.example/stage01-chroot/rootfs/binfmt"
 )
 
 // Programs of this host, and what the kernel needs to start them: execve(2).
@@ -72,16 +70,12 @@ func (c *Closure) addProgram(program, why string) error {
 	switch {
 	case bytes.HasPrefix(start, []byte("#!")):
 		return c.addInterpreter(program, start)
-	case bytes.HasPrefix(start, []byte(elf.ELFMAG)):
+	case binfmt.IsELF(start):
 		return c.addLibraries(program, source)
 	}
 	return hint.Add(fmt.Errorf("%q is neither an ELF program nor a script", program),
 		"a script starts with a line like #!/bin/sh")
 }
-
-// startSize is how much of a file the kernel looks at to tell what it is, and
-// so the longest "#!" line (BINPRM_BUF_SIZE).
-const startSize = 256
 
 func readStart(name string) ([]byte, error) {
 	file, err := os.Open(name)
@@ -89,14 +83,5 @@ func readStart(name string) ([]byte, error) {
 		return nil, err
 	}
 	defer file.Close()
-	return startOf(file)
-}
-
-func startOf(file io.Reader) ([]byte, error) {
-	start := make([]byte, startSize)
-	n, err := io.ReadFull(file, start)
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		err = nil // a short file
-	}
-	return start[:n], err
+	return binfmt.Start(file)
 }

@@ -1,7 +1,6 @@
 package rootfs
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -13,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"skiff.example/stage01-chroot/hint"
+	"skiff.example/stage01-chroot/rootfs/binfmt"
 )
 
 // The first line of a script: execve(2), "Interpreter scripts". The kernel
@@ -20,7 +20,7 @@ import (
 
 // addInterpreter adds what a script's first line names.
 func (c *Closure) addInterpreter(script string, start []byte) error {
-	interpreter, argument := parseShebang(start)
+	interpreter, argument := binfmt.Shebang(start)
 	if interpreter == "" {
 		return fmt.Errorf("script %q names no interpreter: %w", script, unix.ENOEXEC)
 	}
@@ -43,17 +43,6 @@ func (c *Closure) addInterpreter(script string, start []byte) error {
 		return nil
 	}
 	return c.addProgram(program, why)
-}
-
-// parseShebang cuts "#! interpreter argument" as the kernel does (fs/
-// binfmt_script.c): the argument is all the rest of the line.
-func parseShebang(start []byte) (interpreter, argument string) {
-	line, _, _ := bytes.Cut(bytes.TrimPrefix(start, []byte("#!")), []byte("\n"))
-	text := strings.Trim(string(line), " \t")
-	if i := strings.IndexAny(text, " \t"); i >= 0 {
-		return text[:i], strings.TrimLeft(text[i:], " \t")
-	}
-	return text, ""
 }
 
 // envProgram returns the path of the program that env starts when a script's

@@ -12,6 +12,7 @@ import (
 
 	"skiff.example/stage01-chroot/hint"
 	"skiff.example/stage01-chroot/rootfs"
+	"skiff.example/stage01-chroot/rootfs/binfmt"
 	"skiff.example/stage01-chroot/testkit"
 )
 
@@ -53,7 +54,7 @@ func TestAnOrdinaryUserMakesARootOfPrograms(t *testing.T) {
 		return
 	}
 	dir := write(t, plan(t, "sh", "ls"))
-	if err := rootfs.Check(dir, "sh"); err != nil {
+	if err := binfmt.Check(dir, "sh"); err != nil {
 		t.Error(err)
 	}
 	wantOwn(t, dir)

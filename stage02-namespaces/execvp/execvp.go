@@ -12,11 +12,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"skiff.example/stage01-chroot/plan"
-	"skiff.example/stage01-chroot/rootfs"
+	"skiff.example/stage01-chroot/rootfs/binfmt"
 )
 
 // DefaultPath is where a program is looked for when env has no PATH.
-const DefaultPath = rootfs.DefaultPath
+const DefaultPath = binfmt.DefaultPath
 
 // Steps executes args, which must not be empty. A name with a slash is a path;
 // any other is looked for in the absolute directories of env's PATH.

@@ -26,10 +26,9 @@ type forked struct{ parent, child time.Duration }
 // forkOnce clones a child that runs program, and waits for its end.
 func forkOnce(t testing.TB, program *machine.Program) forked {
 	t.Helper()
-	var pidfd int32
 	args := argsFor(Options{})
 	begin := monotonic(t)
-	pid, errno := clone(&args, &pidfd, program)
+	pid, pidfd, errno := clone(args, program)
 	end := monotonic(t)
 	if errno != 0 {
 		t.Fatal(errno)
@@ -37,7 +36,7 @@ func forkOnce(t testing.TB, program *machine.Program) forked {
 	if _, err := unix.Wait4(pid, nil, unix.WALL, nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := unix.Close(int(pidfd)); err != nil {
+	if err := unix.Close(pidfd); err != nil {
 		t.Fatal(err)
 	}
 	return forked{parent: end - begin, child: time.Duration(program.Page.Born) - begin}

@@ -55,14 +55,14 @@ func Start(p *plan.Plan, o Options) (*Process, error) {
 	}
 	memory, err := mapPage(p.Len(), o.Report)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, program.Close())
 	}
 	program.Page = machine.MapPage(memory, p.Len())
 	if o.Timed {
 		program.Page.Timed = 1
 	}
 	process := &Process{plan: p, page: program.Page, memory: memory}
-	if err := process.start(program, o); err != nil {
+	if err := errors.Join(process.start(program, o), program.Close()); err != nil {
 		return nil, errors.Join(err, process.Close())
 	}
 	return process, nil
@@ -112,12 +112,11 @@ func (p *Process) clone(program *machine.Program, o Options) error {
 	defer held.Close()
 	p.plan.Alive(program, int(held.Fd()))
 
-	var pidfd int32
 	args := argsFor(o)
-	pid, errno := clone(&args, &pidfd, program)
+	pid, pidfd, errno := clone(args, program)
 	runtime.KeepAlive(o.Cgroup)
 	if errno != 0 {
-		err := fmt.Errorf("clone a process with %s: %w", plan.CloneFlags(args.flags), errno)
+		err := fmt.Errorf("clone a process with %s: %w", plan.CloneFlags(args.Flags), errno)
 		return hint.Add(hint.Add(err, whynot.Namespaces(int(o.Namespaces), errno)), plan.UsualCause("clone3", errno))
 	}
 	p.Pid, p.pidfd = pid, os.NewFile(uintptr(pidfd), "pidfd")

@@ -46,12 +46,13 @@ var links = []struct{ target, name string }{
 func (r *Root) Devices(devices []specs.LinuxDevice) error {
 	dev := r.plan.Register("dev")
 	r.plan.Section(chapter, "devices")
-	made := map[string]specs.LinuxDevice{}
+	made := map[string]string{}
 	for _, d := range devices {
-		if earlier, twice := made[d.Path]; twice && sameDevice(earlier, d) || r.isHosts(d.Path) {
+		this := fmt.Sprint(d.Type, " ", d.Major, ":", d.Minor)
+		if made[d.Path] == this || r.isHosts(d.Path) {
 			continue
 		}
-		made[d.Path] = d
+		made[d.Path] = this
 		if err := r.device(d); err != nil {
 			return err
 		}
@@ -168,11 +169,6 @@ func (r *Root) checkExisting(d specs.LinuxDevice, kind uint32) (exists bool, err
 				s.Mode, unix.Major(s.Rdev), unix.Minor(s.Rdev)))
 	}
 	return true, nil
-}
-
-// sameDevice tells whether two devices of a configuration are one.
-func sameDevice(a, b specs.LinuxDevice) bool {
-	return a.Type == b.Type && a.Major == b.Major && a.Minor == b.Minor
 }
 
 // isDevice tells whether a file is the device.

@@ -1,6 +1,7 @@
 package mount
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -32,7 +33,7 @@ func (r *Root) badOption(fstype, key string) string {
 // causes adds the usual causes to a step that makes a file system.
 func (r *Root) causes(s plan.Step, m specs.Mount) plan.Step {
 	s = s.Hint(unix.ENODEV, fmt.Sprintf("the kernel does not know file system type %q: is its module there? /proc/filesystems lists what is", m.Type)).
-		Hint(unix.EBUSY, fmt.Sprintf("%q is mounted already, in another way", or(m.Source, m.Type)))
+		Hint(unix.EBUSY, fmt.Sprintf("%q is mounted already, in another way", cmp.Or(m.Source, m.Type)))
 	if strings.HasPrefix(m.Source, "/") {
 		s = s.Hint(unix.ENOENT, fmt.Sprintf("the source %q does not exist on the host", m.Source)).
 			Hint(unix.ENOTBLK, fmt.Sprintf("%q is not a block device: for a folder or a file use the option bind", m.Source))

@@ -1,6 +1,7 @@
 package mount
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -22,7 +23,7 @@ import (
 // where the mount goes, are looked at now. A relative destination is taken
 // from the root, as the specification says.
 func (r *Root) Mount(m specs.Mount) error {
-	m.Destination = absolute(m.Destination)
+	m.Destination = "/" + strings.TrimPrefix(m.Destination, "/")
 	o, err := ParseOptions(m.Options)
 	if err != nil {
 		return fmt.Errorf("mount %q: %w", m.Destination, err)
@@ -45,14 +46,6 @@ func (r *Root) Mount(m specs.Mount) error {
 	return r.fileSystem(m, o, resolved)
 }
 
-// absolute is a destination that begins with a slash.
-func absolute(dest string) string {
-	if strings.HasPrefix(dest, "/") {
-		return dest
-	}
-	return "/" + dest
-}
-
 // fileSystem adds the steps that mount a new instance of a file system.
 func (r *Root) fileSystem(m specs.Mount, o Options, resolved string) error {
 	if m.Type == "" {
@@ -72,7 +65,7 @@ func (r *Root) fileSystem(m specs.Mount, o Options, resolved string) error {
 	}
 	late := r.readOnlyLater(m, &o)
 	r.forFileSystem(m, &o, resolved)
-	target := r.point(m.Destination, place(m, resolved), false, r.resolveFor(m, resolved))
+	target := r.place(m, resolved, false)
 	mounted := r.newMount(m, o, late)
 	r.setIDMap(mounted, m.Destination, ids)
 	r.copyUp(entries, target, mounted, m.Destination)
@@ -154,11 +147,7 @@ func (r *Root) configure(fs plan.Register, fstype, doing string, data []string) 
 func (r *Root) bind(m specs.Mount, o Options, resolved string) error {
 	info, err := os.Stat(m.Source)
 	if err != nil {
-		var path *os.PathError
-		if errors.As(err, &path) {
-			err = path.Err
-		}
-		err = fmt.Errorf("bind mount %q on %q: %w", m.Source, m.Destination, err)
+		err = fmt.Errorf("bind mount %q on %q: %w", m.Source, m.Destination, hint.Reason(err))
 		if errors.Is(err, unix.ENOENT) {
 			return hint.Add(err, "the source of a bind mount must exist on the host")
 		}
@@ -214,7 +203,7 @@ func (r *Root) addBind(m specs.Mount, o Options, resolved string, file bool) err
 	if err != nil {
 		return err
 	}
-	target := r.point(m.Destination, place(m, resolved), file, r.resolveFor(m, resolved))
+	target := r.place(m, resolved, file)
 	mounted, err := r.tree(m, o, ids)
 	if err != nil {
 		return err
@@ -247,7 +236,7 @@ func (r *Root) tree(m specs.Mount, o Options, ids *idMap) (plan.FD, error) {
 // attach adds the step that puts a mount in its place, and what can only be
 // changed there.
 func (r *Root) attach(mounted, target plan.FD, m specs.Mount, o Options) {
-	r.plan.Add(plan.MoveMount(mounted, target).Doing("mount %q on %q", or(m.Type, "bind"), m.Destination).
+	r.plan.Add(plan.MoveMount(mounted, target).Doing("mount %q on %q", cmp.Or(m.Type, "bind"), m.Destination).
 		Hint(unix.ENOTDIR, unlikeKinds).Hint(unix.EINVAL, unlikeKinds))
 	o.Attributes = Attributes{}
 	r.setAttributes(mounted, m.Destination, o)
@@ -282,15 +271,7 @@ func (r *Root) setAttributes(mounted plan.FD, dest string, o Options) {
 func (r *Root) Attach(fd plan.FD, m specs.Mount) {
 	r.plan.Section(chapter, "mount "+m.Destination)
 	resolved := r.resolved(m.Destination)
-	target := r.point(m.Destination, place(m, resolved), false, r.resolveFor(m, resolved))
+	target := r.place(m, resolved, false)
 	r.attach(fd, target, m, Options{})
 	r.view.mounted(cover{place: resolved, hidden: true})
-}
-
-// or is a, or b when a is empty.
-func or(a, b string) string {
-	if a == "" {
-		return b
-	}
-	return a
 }

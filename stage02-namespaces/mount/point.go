@@ -49,13 +49,14 @@ func (r *Root) point(dest, name string, file bool, resolve uint64) plan.Register
 	return target
 }
 
-// place is the name to open for a mount: where the links of the image lead, or
-// for a place to which none may lead the destination itself.
-func place(m specs.Mount, resolved string) string {
+// place is point for a mount: at the name that the links of the image lead to, or
+// where none may lead at the destination itself.
+func (r *Root) place(m specs.Mount, resolved string, file bool) plan.Register {
+	name := resolved
 	if isKernels(m) {
-		return inRoot(m.Destination)
+		name = inRoot(m.Destination)
 	}
-	return resolved
+	return r.point(m.Destination, name, file, r.resolveFor(m, resolved))
 }
 
 // makePlace makes an empty file or a directory.

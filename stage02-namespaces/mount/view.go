@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"skiff.example/stage01-chroot/plan"
+	"skiff.example/stage01-chroot/rootfs/lookup"
 )
 
 // What the parent can see of the root before the plan runs: the mode of a mount
@@ -94,23 +95,10 @@ func (v *view) open(name string, flags int) (*os.File, error) {
 	if tree == "" {
 		return nil, errHidden // the top of a new file system
 	}
-	top, err := unix.Open(tree, unix.O_PATH|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, err
-	}
 	if below == "." && flags == unix.O_PATH {
-		return os.NewFile(uintptr(top), name), nil
+		return os.OpenFile(tree, flags, 0)
 	}
-	defer unix.Close(top)
-	how := unix.OpenHow{
-		Flags:   uint64(flags) | unix.O_NOFOLLOW | unix.O_CLOEXEC,
-		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
-	}
-	fd, err := unix.Openat2(top, below, &how)
-	if err != nil {
-		return nil, err
-	}
-	return os.NewFile(uintptr(fd), name), nil
+	return lookup.Below(tree, below, flags|unix.O_NOFOLLOW)
 }
 
 // maxLinks is the kernel's own limit of links in one walk: path_resolution(7).

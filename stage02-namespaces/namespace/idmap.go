@@ -90,7 +90,7 @@ func (m idMap) write(pid int, mappings []specs.LinuxIDMapping) error {
 	}
 	if m.file == gidMap.file {
 		if err := os.WriteFile(fmt.Sprintf("/proc/%d/setgroups", pid), []byte("deny"), 0); err != nil {
-			return m.refused(fmt.Errorf("deny setgroups: %w", reason(err)))
+			return m.refused(fmt.Errorf("deny setgroups: %w", hint.Reason(err)))
 		}
 	}
 	return m.writeFile(pid, mappings)
@@ -116,7 +116,7 @@ func (m idMap) isOwn(mappings []specs.LinuxIDMapping) bool {
 func (m idMap) writeFile(pid int, mappings []specs.LinuxIDMapping) error {
 	text := mapText(mappings)
 	if err := os.WriteFile(fmt.Sprintf("/proc/%d/%s", pid, m.file), []byte(text), 0); err != nil {
-		return m.refused(fmt.Errorf("write %s %q: %w", m.file, strings.TrimSpace(text), reason(err)))
+		return m.refused(fmt.Errorf("write %s %q: %w", m.file, strings.TrimSpace(text), hint.Reason(err)))
 	}
 	return nil
 }
@@ -127,16 +127,6 @@ func (m idMap) refused(err error) error {
 		err = hint.Add(err, whynot.Restricted())
 	}
 	return hint.Add(err, "the ids must exist in this user namespace, and the process must be in a new one of which no map is written yet")
-}
-
-// reason is the errno of a failed write, without the path, which has the
-// process's number in it.
-func reason(err error) error {
-	var failed *os.PathError
-	if errors.As(err, &failed) {
-		return failed.Err
-	}
-	return err
 }
 
 // mapText is a map as the kernel reads it, a line a range.

@@ -37,7 +37,10 @@ func (s *Set) JoinProcess(pidfd *os.File, flags int) error {
 		return err
 	}
 	j := &joined{file: pidfd, name: "process"}
-	for _, k := range kindsOf(flags) {
+	for _, k := range Kinds {
+		if k.Flag&flags == 0 {
+			continue
+		}
 		if s.Has(k.Flag) {
 			return errors.Join(fmt.Errorf("namespace %q is named twice", k.Type), j.close())
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -97,21 +98,14 @@ func (s *Set) New(flags int) bool { return s.fresh&flags != 0 }
 
 // joins tells whether one of the kinds in flags is joined.
 func (s *Set) joins(flags int) bool {
-	for _, j := range s.joined {
-		if j.flags&flags != 0 {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(s.joined, func(j *joined) bool { return j.flags&flags != 0 })
 }
 
 // Close closes the namespace files that the set has opened.
 func (s *Set) Close() error {
 	var errs []error
 	for _, j := range s.joined {
-		for _, f := range j.parts {
-			errs = append(errs, f.Close())
-		}
+		errs = append(errs, j.close())
 	}
 	s.joined = nil
 	return errors.Join(errs...)
@@ -123,17 +117,6 @@ func errNoProcess(err error) error {
 		return hint.Add(err, "the process is another user's, or has more rights than this one; root may: ptrace(2), \"Ptrace access mode checking\"")
 	}
 	return hint.Add(err, "the process may have ended; its namespaces live on only where others share them, or a file keeps them")
-}
-
-// kindsOf are the kinds in flags, in the order of Kinds.
-func kindsOf(flags int) []Kind {
-	var all []Kind
-	for _, k := range Kinds {
-		if k.Flag&flags != 0 {
-			all = append(all, k)
-		}
-	}
-	return all
 }
 
 // everything are the flags of all kinds.

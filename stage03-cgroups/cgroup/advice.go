@@ -25,7 +25,7 @@ func writeError(dir, file, value string, err error) error {
 	if err == nil {
 		return nil
 	}
-	told := fmt.Errorf("cgroup: write %q to %q: %w", value, dir+"/"+file, err)
+	told := fmt.Errorf("cgroup: write %q to %q: %w", strings.TrimSuffix(value, nothing), dir+"/"+file, err)
 	return hint.Add(told, advice(dir, file, err))
 }
 
@@ -54,7 +54,8 @@ func advice(dir, file string, err error) string {
 	return ""
 }
 
-// cause is the usual cause of one errno from one file; file is a pattern.
+// cause is the usual cause of one errno from one file; file is a pattern, and "" is
+// a group to be made.
 type cause struct {
 	file  string
 	errno unix.Errno
@@ -141,6 +142,8 @@ var causes = [...]cause{
 	{"net_prio.ifpriomap", unix.ENODEV, "there is no network interface with that name in this network namespace"},
 	{"pids.max", unix.EINVAL, "at most 4194304 on any machine"},
 	{"devices.allow", unix.EPERM, "a parent group does not allow that device"},
+	{"", unix.EAGAIN, "a group above has a limit on groups below it: cgroup.max.descendants, cgroup.max.depth"},
+	{"", unix.ENOSPC, "the memory controller can count for 65535 groups, and removed ones in use are among them"},
 }
 
 // belowUsage explains EBUSY from a limit: how much there is in use.
@@ -201,16 +204,5 @@ func whoMay(dir, file string) string {
 
 // mkdirError says which group could not be made, and the usual cause.
 func mkdirError(dir string, err error) error {
-	told := fmt.Errorf("cgroup: mkdir %q: %w", dir, err)
-	switch err {
-	case unix.EACCES, unix.EPERM:
-		return hint.Add(told, whoMay(path.Dir(dir), ""))
-	case unix.EROFS:
-		return hint.Add(told, "the cgroup file system is mounted read-only here")
-	case unix.EAGAIN:
-		return hint.Add(told, "a group above has a limit on groups below it: cgroup.max.descendants, cgroup.max.depth")
-	case unix.ENOSPC:
-		return hint.Add(told, "the memory controller can count for 65535 groups, and removed ones in use are among them")
-	}
-	return told
+	return hint.Add(fmt.Errorf("cgroup: mkdir %q: %w", dir, err), advice(path.Dir(dir), "", err))
 }

@@ -20,54 +20,45 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-func blkioAsked(r *specs.LinuxResources) bool {
+func blkioV1(dir string, r *specs.LinuxResources) ([]setting, error) {
 	b := r.BlockIO
-	return b != nil && (set(b.Weight) || set(b.LeafWeight) || len(b.WeightDevice) > 0 || len(ceilings(b)) > 0)
-}
-
-func setBlkioV1(dir string, r *specs.LinuxResources) error {
-	b := r.BlockIO
-	if err := checkBlkio(b); err != nil {
-		return err
+	if b == nil {
+		return nil, nil
 	}
 	file := "blkio.weight"
 	if !exists(dir, file) {
 		file = "blkio.bfq.weight"
 	}
-	settings := []setting{{file, number(b.Weight)}}
+	settings := []setting{to(file, number(b.Weight))}
 	for _, d := range b.WeightDevice {
-		settings = append(settings, setting{file + "_device", device(d.LinuxBlockIODevice) + " " + number(d.Weight)})
+		settings = append(settings, to(file+"_device", device(d.LinuxBlockIODevice)+" "+number(d.Weight)))
 	}
 	for _, c := range ceilings(b) {
-		settings = append(settings, setting{"blkio.throttle." + c.v1, device(c.LinuxBlockIODevice) + " " + strconv.FormatUint(c.Rate, 10)})
+		settings = append(settings, to("blkio.throttle."+c.v1, fmt.Sprintf("%s %d", device(c.LinuxBlockIODevice), c.Rate)))
 	}
-	return writeAll(dir, settings...)
+	return settings, checkBlkio(b)
 }
 
-func setBlkioV2(dir string, r *specs.LinuxResources) error {
+func blkioV2(dir string, r *specs.LinuxResources) (settings []setting, err error) {
 	b := r.BlockIO
-	if err := checkBlkio(b); err != nil {
-		return err
-	}
 	file, convert := "io.weight", ioWeight
 	if exists(dir, "io.bfq.weight") {
 		file, convert = "io.bfq.weight", func(n uint16) uint64 { return uint64(n) }
 	}
-	var settings []setting
 	if set(b.Weight) {
-		settings = append(settings, setting{file, strconv.FormatUint(convert(*b.Weight), 10)})
+		settings = append(settings, to(file, strconv.FormatUint(convert(*b.Weight), 10)))
 	}
 	for _, d := range b.WeightDevice {
-		settings = append(settings, setting{file, fmt.Sprintf("%s %d", device(d.LinuxBlockIODevice), convert(*d.Weight))})
+		settings = append(settings, to(file, fmt.Sprintf("%s %d", device(d.LinuxBlockIODevice), convert(*d.Weight))))
 	}
 	for _, c := range ceilings(b) {
 		rate := unlimited // v1 says it with 0
 		if c.Rate != 0 {
 			rate = strconv.FormatUint(c.Rate, 10)
 		}
-		settings = append(settings, setting{"io.max", fmt.Sprintf("%s %s=%s", device(c.LinuxBlockIODevice), c.v2, rate)})
+		settings = append(settings, to("io.max", fmt.Sprintf("%s %s=%s", device(c.LinuxBlockIODevice), c.v2, rate)))
 	}
-	return writeAll(dir, settings...)
+	return settings, nil
 }
 
 // ioWeight converts a weight of v1, 10 to 1000, to one of v2, 1 to 10000.

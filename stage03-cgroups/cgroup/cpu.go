@@ -19,53 +19,34 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-func cpuAsked(r *specs.LinuxResources) bool {
+func cpuV1(_ string, r *specs.LinuxResources) ([]setting, error) {
 	c := r.CPU
-	return c != nil && (set(c.Shares) || set(c.Quota) || set(c.Period) || c.Burst != nil ||
-		set(c.RealtimeRuntime) || set(c.RealtimePeriod) || c.Idle != nil)
+	if c == nil {
+		return nil, nil
+	}
+	return []setting{
+		to("cpu.idle", given(c.Idle)),
+		to("cpu.shares", shares(c, func(n uint64) uint64 { return n })),
+		to("cpu.cfs_burst_us", given(c.Burst)),
+		to("cpu.cfs_period_us", number(c.Period)),
+		to("cpu.cfs_quota_us", number(c.Quota)),
+		to("cpu.rt_period_us", number(c.RealtimePeriod)),
+		to("cpu.rt_runtime_us", number(c.RealtimeRuntime)),
+	}, checkCPU(c)
 }
 
-func setCPUV1(dir string, r *specs.LinuxResources) error {
-	c := r.CPU
-	if err := checkCPU(c); err != nil {
-		return err
-	}
-	if err := writeAll(dir,
-		setting{"cpu.idle", idle(c)},
-		setting{"cpu.shares", shares(c, func(n uint64) uint64 { return n })}); err != nil {
-		return err
-	}
-	quota := setting{"cpu.cfs_quota_us", number(c.Quota)}
-	if err := writeEither(dir,
-		setting{"cpu.cfs_burst_us", burst(c)},
-		setting{"cpu.cfs_period_us", number(c.Period)}, quota); err != nil {
-		return err
-	}
-	return writeEither(dir,
-		setting{"cpu.rt_period_us", number(c.RealtimePeriod)},
-		setting{"cpu.rt_runtime_us", number(c.RealtimeRuntime)})
-}
-
-func setCPUV2(dir string, r *specs.LinuxResources) error {
+func cpuV2(dir string, r *specs.LinuxResources) ([]setting, error) {
 	c := r.CPU
 	if set(c.RealtimeRuntime) || set(c.RealtimePeriod) {
-		return onlyV1("cpu.realtimeRuntime and cpu.realtimePeriod")
-	}
-	if err := checkCPU(c); err != nil {
-		return err
-	}
-	if err := writeAll(dir,
-		setting{"cpu.idle", idle(c)},
-		setting{"cpu.weight", shares(c, Weight)}); err != nil {
-		return err
+		return nil, onlyV1("cpu.realtimeRuntime and cpu.realtimePeriod")
 	}
 	bandwidth, err := quotaAndPeriod(dir, c)
-	if err != nil {
-		return err
-	}
-	return writeEither(dir,
-		setting{"cpu.max.burst", burst(c)},
-		setting{"cpu.max", bandwidth})
+	return []setting{
+		to("cpu.idle", given(c.Idle)),
+		to("cpu.weight", shares(c, Weight)),
+		to("cpu.max.burst", given(c.Burst)),
+		to("cpu.max", bandwidth),
+	}, err
 }
 
 // checkCPU refuses numbers that the two versions would take for different
@@ -106,22 +87,6 @@ func quotaAndPeriod(dir string, c *specs.LinuxCPU) (string, error) {
 	}
 	quota, _, _ := strings.Cut(now, " ")
 	return quota + " " + number(c.Period), nil
-}
-
-// burst: 0 turns it off.
-func burst(c *specs.LinuxCPU) string {
-	if c.Burst == nil {
-		return ""
-	}
-	return strconv.FormatUint(*c.Burst, 10)
-}
-
-// idle: 1 makes the group SCHED_IDLE, 0 an ordinary one.
-func idle(c *specs.LinuxCPU) string {
-	if c.Idle == nil {
-		return ""
-	}
-	return strconv.FormatInt(*c.Idle, 10)
 }
 
 // Weight converts v1 cpu.shares to v2 cpu.weight, so that the least, the

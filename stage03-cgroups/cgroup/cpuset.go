@@ -10,14 +10,11 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-func cpusetAsked(r *specs.LinuxResources) bool {
-	return r.CPU != nil && (r.CPU.Cpus != "" || r.CPU.Mems != "")
-}
-
-func setCpuset(dir string, r *specs.LinuxResources) error {
-	return writeAll(dir,
-		setting{"cpuset.cpus", r.CPU.Cpus},
-		setting{"cpuset.mems", r.CPU.Mems})
+func cpuset(_ string, r *specs.LinuxResources) ([]setting, error) {
+	if r.CPU == nil {
+		return nil, nil
+	}
+	return []setting{to("cpuset.cpus", r.CPU.Cpus), to("cpuset.mems", r.CPU.Mems)}, nil
 }
 
 // inheritCpuset copies cpuset.cpus and cpuset.mems from the group above to

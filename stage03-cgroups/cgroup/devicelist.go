@@ -40,19 +40,8 @@ func (l *deviceList) apply(r deviceRule) error {
 			return invalid("devices: %q cannot be taken out of %q: cgroup v1 takes out only the same numbers", r, *e)
 		}
 	}
-	l.drop()
+	l.exceptions = slices.DeleteFunc(l.exceptions, func(e deviceRule) bool { return e.access == "" })
 	return nil
-}
-
-// drop removes the exceptions that have no access left.
-func (l *deviceList) drop() {
-	var left []deviceRule
-	for _, e := range l.exceptions {
-		if e.access != "" {
-			left = append(left, e)
-		}
-	}
-	l.exceptions = left
 }
 
 // overlaps reports whether one access to one device is meant by both.
@@ -70,11 +59,6 @@ func minus(access, taken string) string {
 		}
 		return r
 	}, access)
-}
-
-// clone is a copy that can be changed.
-func (l *deviceList) clone() *deviceList {
-	return &deviceList{l.allow, slices.Clone(l.exceptions)}
 }
 
 // changes are the rules that make then of l, both of which deny all but their

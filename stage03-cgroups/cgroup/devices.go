@@ -11,6 +11,7 @@ package cgroup
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -113,7 +114,7 @@ func deviceRules(rules []specs.LinuxDeviceCgroup) ([]deviceRule, error) {
 			d.kind = r.Type[0]
 			out = append(out, d)
 		case "", "a":
-			if d.everything() {
+			if d.major == wildcard && d.minor == wildcard && minus("rwm", d.access) == "" {
 				out = append(out, d)
 				continue
 			}
@@ -127,28 +128,32 @@ func deviceRules(rules []specs.LinuxDeviceCgroup) ([]deviceRule, error) {
 	return out, nil
 }
 
-// everything reports whether the rule speaks of all access to all devices.
-func (d deviceRule) everything() bool {
-	return d.kind == 'a' && d.major == wildcard && d.minor == wildcard &&
-		strings.Contains(d.access, "r") && strings.Contains(d.access, "w") && strings.Contains(d.access, "m")
+// setDevices keeps the rules. In v2 the group's filter is replaced as a whole.
+func (m *Manager) setDevices(asked []specs.LinuxDeviceCgroup) error {
+	rules, err := deviceRules(asked)
+	if err != nil {
+		return err
+	}
+	dir, v1, err := m.home("devices", core)
+	switch {
+	case err != nil:
+		return err
+	case v1:
+		return setDevicesV1(dir, rules)
+	}
+	return setFilter(dir, rules)
 }
-
-func devicesAsked(r *specs.LinuxResources) bool { return len(r.Devices) > 0 }
 
 // setDevicesV1 writes the rules in order; but where the group denies all but
 // exceptions, before and after, only what is different. Processes that run would
 // otherwise have no device for a moment, and if this one is killed in it, for
 // ever. (Nor does the kernel take "a" from a group that has others below it.)
-func setDevicesV1(dir string, r *specs.LinuxResources) error {
-	rules, err := deviceRules(r.Devices)
-	if err != nil {
-		return err
-	}
+func setDevicesV1(dir string, rules []deviceRule) error {
 	now, err := currentDevices(dir)
 	if err != nil {
 		return err
 	}
-	then := now.clone()
+	then := &deviceList{now.allow, slices.Clone(now.exceptions)}
 	for _, rule := range rules {
 		if err := then.apply(rule); err != nil {
 			return err
@@ -180,13 +185,4 @@ func writeDevices(dir string, rules []deviceRule) error {
 		}
 	}
 	return nil
-}
-
-// setDevicesV2 replaces the group's device filter by one that keeps the rules.
-func setDevicesV2(dir string, r *specs.LinuxResources) error {
-	rules, err := deviceRules(r.Devices)
-	if err != nil {
-		return err
-	}
-	return setFilter(dir, rules)
 }

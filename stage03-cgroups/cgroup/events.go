@@ -1,9 +1,9 @@
 // Memory events: hearing at once that a group met its limit, or that a process
 // of it was killed for that, instead of asking again and again.
 //
-// v2: memory.events changes, and poll(2) on it returns POLLPRI (admin-guide/
-// cgroup-v2, "memory.events"). It does not return when the group is removed, so
-// inotify(7) tells which groups beside this one, or this one, went.
+// v2: memory.events changes, which inotify(7) tells (admin-guide/cgroup-v2,
+// "memory.events": a file modified event). It also tells which groups beside this
+// one, or this one, were removed.
 //
 // v1: an eventfd(2) is registered by writing its number and that of
 // memory.oom_control to cgroup.event_control (admin-guide/cgroup-v1/memory, "OOM
@@ -13,10 +13,12 @@
 package cgroup
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
 	"path"
 	"time"
 
@@ -35,40 +37,24 @@ func (m *Manager) WatchMemory(ctx context.Context, changed func(MemoryEvents)) e
 		return err
 	}
 	defer w.close()
-	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-	if err != nil {
-		return fmt.Errorf("cgroup: eventfd: %w", err)
-	}
-	defer unix.Close(wake)
-	// The write happens before the return, or never: so never to another's
-	// descriptor with the same number.
-	woken := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(woken)
-		_ = signal(wake) // an eventfd takes 2^64 − 1 of them
-	})
-	defer func() {
-		if !stop() {
-			<-woken
-		}
-	}()
-	return w.loop(ctx, wake, changed)
+	stop := context.AfterFunc(ctx, w.close)
+	defer stop()
+	err = w.loop(changed)
+	return cmp.Or(ctx.Err(), err)
 }
 
 // memoryWatch is what there is to wait for, in one version or the other.
 type memoryWatch struct {
-	dir    string
-	fd     int   // what to poll
-	events int16 // for what
-	// What stays open as long as it is watched; v1: memory.oom_control, v2: an
-	// inotify that becomes readable when a group beside this one, or this one,
-	// is removed.
-	beside int
-	v1     bool
-	read   func(dir string) (MemoryEvents, error)
-	// take reads what poll announced, so that it returns the next time only for
-	// something new. n is how often the kernel ran out of memory; v1 alone knows.
-	take func(fd int) (n uint64, err error)
+	dir        string
+	news       *os.File // can be read when something has happened: an inotify, or v1's eventfd
+	oomControl *os.File // v1: memory.oom_control, open as long as it is watched
+	read       func(dir string) (MemoryEvents, error)
+}
+
+// close ends the watch, and a loop that waits. Twice is fine.
+func (w *memoryWatch) close() {
+	w.news.Close()
+	w.oomControl.Close()
 }
 
 func (m *Manager) memoryWatch() (*memoryWatch, error) {
@@ -81,64 +67,43 @@ func (m *Manager) memoryWatch() (*memoryWatch, error) {
 	if err := m.enable("memory"); err != nil {
 		return nil, err
 	}
-	fd, err := unix.Open(m.v2.dir+"/memory.events", unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, fmt.Errorf("cgroup: open %q: %w", m.v2.dir+"/memory.events", err)
-	}
-	beside, err := watchRemovals(path.Dir(m.v2.dir))
-	if err != nil {
-		unix.Close(fd)
-		return nil, err
-	}
-	take := func(fd int) (uint64, error) {
-		_, err := unix.Pread(fd, make([]byte, 4096), 0)
-		return 0, err
-	}
-	return &memoryWatch{m.v2.dir, fd, unix.POLLPRI, beside, false, readMemoryEventsV2, take}, nil
+	return watchV2(m.v2.dir)
 }
 
-// watchRemovals returns an inotify of the groups that are removed in dir.
-// (Watching the group itself does not do: its inode keeps its links, and
-// inotify never says IN_DELETE_SELF.)
-func watchRemovals(dir string) (int, error) {
+// watchV2 watches the file, and the groups beside this one: the group's own inode
+// keeps its links when it is removed, and inotify never says IN_DELETE_SELF.
+func watchV2(dir string) (*memoryWatch, error) {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
-		return -1, fmt.Errorf("cgroup: inotify_init1: %w", err)
+		return nil, fmt.Errorf("cgroup: inotify_init1: %w", err)
 	}
-	if _, err := unix.InotifyAddWatch(fd, dir, unix.IN_DELETE|unix.IN_ONLYDIR); err != nil {
-		unix.Close(fd)
-		return -1, fmt.Errorf("cgroup: inotify_add_watch %q: %w", dir, err)
-	}
-	return fd, nil
-}
-
-// watchV1 registers an eventfd. It ends with the descriptor.
-func watchV1(dir string) (*memoryWatch, error) {
-	file, err := unix.Open(dir+"/memory.oom_control", unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, fmt.Errorf("cgroup: open %q: %w", dir+"/memory.oom_control", err)
-	}
-	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-	if err != nil {
-		unix.Close(file)
-		return nil, fmt.Errorf("cgroup: eventfd: %w", err)
-	}
-	take := func(fd int) (uint64, error) {
-		var n [8]byte
-		_, err := unix.Read(fd, n[:])
-		return binary.NativeEndian.Uint64(n[:]), err
-	}
-	w := &memoryWatch{dir, fd, unix.POLLIN, file, true, readMemoryEventsV1, take}
-	if err := write(dir, "cgroup.event_control", fmt.Sprintf("%d %d", fd, file)); err != nil {
-		w.close()
-		return nil, err
+	w := &memoryWatch{dir: dir, news: os.NewFile(uintptr(fd), "inotify"), read: readMemoryEventsV2}
+	for place, event := range map[string]uint32{dir + "/memory.events": unix.IN_MODIFY, path.Dir(dir): unix.IN_DELETE | unix.IN_ONLYDIR} {
+		if _, err := unix.InotifyAddWatch(fd, place, event); err != nil {
+			w.close()
+			return nil, fmt.Errorf("cgroup: inotify_add_watch %q: %w", place, err)
+		}
 	}
 	return w, nil
 }
 
-func (w *memoryWatch) close() {
-	unix.Close(w.fd)
-	unix.Close(w.beside)
+// watchV1 registers an eventfd. It ends with the descriptor.
+func watchV1(dir string) (*memoryWatch, error) {
+	file, err := os.Open(dir + "/memory.oom_control")
+	if err != nil {
+		return nil, fmt.Errorf("cgroup: %w", err)
+	}
+	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		file.Close()
+		return nil, fmt.Errorf("cgroup: eventfd: %w", err)
+	}
+	w := &memoryWatch{dir, os.NewFile(uintptr(fd), "eventfd"), file, readMemoryEventsV1}
+	if err := write(dir, "cgroup.event_control", fmt.Sprintf("%d %d", fd, file.Fd())); err != nil {
+		w.close()
+		return nil, err
+	}
+	return w, nil
 }
 
 // v1 says that it is about to kill, and counts the kill a moment later: for so
@@ -146,19 +111,20 @@ func (w *memoryWatch) close() {
 // container, the group may be gone before: of its end the runtime tells.
 const (
 	rereadEvery = time.Millisecond
-	rereadFor   = 200 * time.Millisecond
+	rereadFor   = time.Second
 )
 
-// loop tells the counters whenever they changed. wake becomes readable when the
-// context has ended.
-func (w *memoryWatch) loop(ctx context.Context, wake int, changed func(MemoryEvents)) error {
-	var oom uint64
+// loop tells the counters whenever they changed, until the group is gone, or the
+// watch is closed.
+func (w *memoryWatch) loop(changed func(MemoryEvents)) error {
+	var last MemoryEvents
+	var oom uint64       // how often the kernel ran out of memory: v1 tells, and does not count
 	var reread time.Time // until when
-	first := true
-	for last := (MemoryEvents{}); ; {
+	news := make([]byte, 4096)
+	for first := true; ; first = false {
 		now, err := w.read(w.dir)
 		if errNotThere(err) {
-			return nil // removed
+			return nil
 		}
 		if err != nil {
 			return err
@@ -167,55 +133,23 @@ func (w *memoryWatch) loop(ctx context.Context, wake int, changed func(MemoryEve
 		if first || now != last {
 			changed(now)
 		}
-		first, last = false, now
+		last = now
 
-		timeout := -1
-		if w.v1 && time.Now().Before(reread) {
-			timeout = int(rereadEvery.Milliseconds())
+		var deadline time.Time // none
+		if time.Now().Before(reread) {
+			deadline = time.Now().Add(rereadEvery)
 		}
-		n, err := w.wait(wake, timeout)
+		err = w.news.SetReadDeadline(deadline)
+		if err == nil {
+			_, err = w.news.Read(news)
+		}
 		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case errNotThere(err):
-			return nil
+		case errors.Is(err, os.ErrDeadlineExceeded):
 		case err != nil:
-			return err
-		case n > 0:
-			oom += n
+			return fmt.Errorf("cgroup: wait for memory events: %w", err)
+		case w.oomControl != nil:
+			oom += binary.NativeEndian.Uint64(news)
 			reread = time.Now().Add(rereadFor)
 		}
 	}
-}
-
-// wait blocks until there is something new, or the time, in milliseconds, is
-// up.
-func (w *memoryWatch) wait(wake, timeout int) (n uint64, err error) {
-	fds := []unix.PollFd{{Fd: int32(w.fd), Events: w.events}, {Fd: int32(wake), Events: unix.POLLIN}}
-	if !w.v1 {
-		fds = append(fds, unix.PollFd{Fd: int32(w.beside), Events: unix.POLLIN})
-	}
-	if _, err := unix.Poll(fds, timeout); err != nil && err != unix.EINTR {
-		return 0, fmt.Errorf("cgroup: poll: %w", err)
-	}
-	if !w.v1 && fds[2].Revents != 0 {
-		// Whichever group it was: the counters are read next, or are gone.
-		if _, err := unix.Read(w.beside, make([]byte, 4096)); err != nil && err != unix.EAGAIN && err != unix.EINTR {
-			return 0, fmt.Errorf("cgroup: read inotify: %w", err)
-		}
-	}
-	if fds[0].Revents == 0 {
-		return 0, nil
-	}
-	n, err = w.take(w.fd)
-	if errors.Is(err, unix.EAGAIN) {
-		return 0, nil
-	}
-	return n, err
-}
-
-// signal makes an eventfd readable.
-func signal(fd int) error {
-	_, err := unix.Write(fd, binary.NativeEndian.AppendUint64(nil, 1))
-	return err
 }

@@ -8,7 +8,6 @@ package cgroup
 import (
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -38,14 +37,17 @@ func openControl(dir int, file string) (int, error) {
 	return unix.Openat(dir, file, unix.O_WRONLY|unix.O_APPEND|unix.O_CLOEXEC, 0)
 }
 
+// nothing is an empty value, which takes back what cpuset.cpus said, for example.
+const nothing = "\n"
+
 // writeFd writes value to an open control file, and a newline as echo does: a
-// write of no bytes, for an empty value, would reach no file. Lowering a v1
+// write of no bytes would reach no file. Lowering a v1
 // memory limit frees pages meanwhile and gives up with EINTR when a signal
 // comes, such as the SIGURG with which the Go runtime preempts a thread
 // (golang.org/issue/38033).
 func writeFd(fd int, value string) error {
 	for {
-		_, err := unix.Write(fd, []byte(value+"\n"))
+		_, err := unix.Write(fd, []byte(strings.TrimSuffix(value, nothing)+"\n"))
 		if err != unix.EINTR {
 			return err
 		}
@@ -91,17 +93,6 @@ func readAt(dir int, name string) (string, error) {
 // reason is: whoever then opens it says why.
 func exists(dir, file string) bool {
 	return !errNotThere(unix.Access(dir+"/"+file, unix.F_OK))
-}
-
-// key returns the number behind key in a file of "key number" lines.
-func key(text, key string) (uint64, bool) {
-	for line := range strings.Lines(text) {
-		if f := strings.Fields(line); len(f) == 2 && f[0] == key {
-			n, err := strconv.ParseUint(f[1], 10, 64)
-			return n, err == nil
-		}
-	}
-	return 0, false
 }
 
 // errNotThere reports whether err says that a file or group is gone.

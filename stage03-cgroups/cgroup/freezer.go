@@ -64,7 +64,7 @@ func freezeV2(dir string) error {
 		if err != nil {
 			return fmt.Errorf("cgroup: read %q: %w", dir+"/cgroup.events", err)
 		}
-		if stands, _ := key(string(buf[:n]), "frozen"); stands == 1 {
+		if numbers(string(buf[:n]))["frozen"] == 1 {
 			return nil
 		}
 		left := time.Until(deadline)
@@ -132,15 +132,14 @@ func frozen(dir string) bool {
 		return true
 	}
 	events, err := readAll(dir + "/cgroup.events")
-	stands, _ := key(events, "frozen")
-	return err == nil && stands == 1
+	return err == nil && numbers(events)["frozen"] == 1
 }
 
 // thawTree thaws dir, of any version, and the groups below it: a container may
 // have frozen a group of its own.
 func thawTree(dir string) error {
 	return walk(dir, func(group int) error {
-		for _, s := range [...]setting{{"freezer.state", "THAWED"}, {"cgroup.freeze", "0"}} {
+		for _, s := range [...]setting{to("freezer.state", "THAWED"), to("cgroup.freeze", "0")} {
 			if err := writeAt(group, s.file, s.value); err != nil && !errNotThere(err) {
 				return err
 			}

@@ -6,14 +6,11 @@
 package cgroup
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -75,12 +72,12 @@ func Detect() (*Hierarchies, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cgroup: %w", err)
 	}
-	return parse(bytes.NewReader(mounts), bytes.NewReader(self), reachable)
+	return parse(string(mounts), string(self), reachable)
 }
 
 // Parse finds the hierarchies in what another machine's /proc/self/mountinfo
 // and /proc/self/cgroup say. It looks at nothing else.
-func Parse(mountinfo, selfCgroup io.Reader) (*Hierarchies, error) {
+func Parse(mountinfo, selfCgroup string) (*Hierarchies, error) {
 	return parse(mountinfo, selfCgroup, func(mount) bool { return true })
 }
 
@@ -98,18 +95,14 @@ func reachable(m mount) bool {
 // parse joins the two files: a hierarchy is one line of /proc/self/cgroup
 // ("4:memory:/user", "3:cpu,cpuacct:/", "1:name=systemd:/", v2: "0::/user"),
 // and its mount is the one whose options name the same controllers.
-func parse(mountinfo, selfCgroup io.Reader, reachable func(mount) bool) (*Hierarchies, error) {
+func parse(mountinfo, selfCgroup string, reachable func(mount) bool) (*Hierarchies, error) {
 	mounts, err := cgroupMounts(mountinfo)
 	if err != nil {
 		return nil, err
 	}
 	mounts = slices.DeleteFunc(mounts, func(m mount) bool { return !reachable(m) })
-	self, err := io.ReadAll(selfCgroup)
-	if err != nil {
-		return nil, fmt.Errorf("cgroup: read /proc/self/cgroup: %w", err)
-	}
 	h := &Hierarchies{}
-	for line := range strings.Lines(string(self)) {
+	for line := range strings.Lines(selfCgroup) {
 		f := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3)
 		if len(f) != 3 {
 			return nil, fmt.Errorf("cgroup: /proc/self/cgroup: line %q: want three fields", line)
@@ -156,24 +149,15 @@ type mount struct {
 
 // holds reports whether the options name every one of the controllers.
 func (m mount) holds(controllers []string) bool {
-	for _, c := range controllers {
-		if !slices.Contains(m.options, c) {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(controllers, func(c string) bool { return !slices.Contains(m.options, c) })
 }
 
 // cgroupMounts returns the mounts of cgroup file systems, the best first: a
 // hierarchy may be mounted several times, and the one to use is under
 // /sys/fs/cgroup, or else shows the whole hierarchy rather than a part.
-func cgroupMounts(mountinfo io.Reader) ([]mount, error) {
-	text, err := io.ReadAll(mountinfo)
-	if err != nil {
-		return nil, fmt.Errorf("cgroup: read /proc/self/mountinfo: %w", err)
-	}
+func cgroupMounts(mountinfo string) ([]mount, error) {
 	var mounts []mount
-	for line := range strings.Lines(string(text)) {
+	for line := range strings.Lines(mountinfo) {
 		m, ok, err := cgroupMount(line)
 		if err != nil {
 			return nil, err
@@ -221,20 +205,5 @@ func cgroupMount(line string) (m mount, ok bool, err error) {
 // unescape undoes what the kernel does to a space, tab, newline and backslash
 // in a path of mountinfo: \ and three octal digits.
 func unescape(s string) string {
-	var out strings.Builder
-	for {
-		before, after, found := strings.Cut(s, `\`)
-		out.WriteString(before)
-		if !found {
-			return out.String()
-		}
-		n, err := strconv.ParseUint(after[:min(3, len(after))], 8, 8)
-		if err != nil {
-			out.WriteByte('\\')
-			s = after
-			continue
-		}
-		out.WriteByte(byte(n))
-		s = after[3:]
-	}
+	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
 }

@@ -107,7 +107,7 @@ func show(h *cgroup.Hierarchies) string {
 func TestMachinesOfEachKindAreUnderstood(t *testing.T) {
 	for _, m := range machines {
 		t.Run(m.name, func(t *testing.T) {
-			h, err := cgroup.Parse(strings.NewReader(m.mountinfo[1:]+"\n"), strings.NewReader(m.self+"\n"))
+			h, err := cgroup.Parse(m.mountinfo[1:]+"\n", m.self+"\n")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -122,7 +122,7 @@ func TestMachinesOfEachKindAreUnderstood(t *testing.T) {
 }
 
 func TestAMachineWithoutCgroupsSaysWhatToDo(t *testing.T) {
-	_, err := cgroup.Parse(strings.NewReader("24 30 0:22 / /sys rw - sysfs sysfs rw\n"), strings.NewReader("0::/\n"))
+	_, err := cgroup.Parse("24 30 0:22 / /sys rw - sysfs sysfs rw\n", "0::/\n")
 	if err == nil || err.Error() != "cgroup: no cgroup file system is mounted" || !strings.Contains(hint.Of(err), "mount -t cgroup2") {
 		t.Errorf("error %v, hint %q", err, hint.Of(err))
 	}

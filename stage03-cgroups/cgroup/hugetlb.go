@@ -15,27 +15,23 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-func hugetlbAsked(r *specs.LinuxResources) bool { return len(r.HugepageLimits) > 0 }
-
-func setHugetlbV1(dir string, r *specs.LinuxResources) error {
-	return setHugetlb(dir, r.HugepageLimits, "limit_in_bytes")
+func hugetlbV1(_ string, r *specs.LinuxResources) ([]setting, error) {
+	return hugetlb(r.HugepageLimits, "limit_in_bytes")
 }
 
-func setHugetlbV2(dir string, r *specs.LinuxResources) error {
-	return setHugetlb(dir, r.HugepageLimits, "max")
+func hugetlbV2(_ string, r *specs.LinuxResources) ([]setting, error) {
+	return hugetlb(r.HugepageLimits, "max")
 }
 
-func setHugetlb(dir string, limits []specs.LinuxHugepageLimit, file string) error {
+func hugetlb(limits []specs.LinuxHugepageLimit, file string) (all []setting, err error) {
 	for _, l := range limits {
 		if l.Pagesize == "" || strings.Contains(l.Pagesize, "/") {
-			return invalid("hugepageLimits: page size %q", l.Pagesize)
+			return nil, invalid("hugepageLimits: page size %q", l.Pagesize)
 		}
 		value := strconv.FormatUint(l.Limit, 10)
-		if err := writeAll(dir,
-			setting{"hugetlb." + l.Pagesize + ".rsvd." + file, value},
-			setting{"hugetlb." + l.Pagesize + "." + file, value}); err != nil {
-			return err
-		}
+		all = append(all,
+			to("hugetlb."+l.Pagesize+".rsvd."+file, value),
+			to("hugetlb."+l.Pagesize+"."+file, value))
 	}
-	return nil
+	return all, nil
 }

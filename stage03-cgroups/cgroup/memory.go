@@ -17,11 +17,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// memoryAsked: Kernel and UseHierarchy are not looked at (see Ignored).
-func memoryAsked(r *specs.LinuxResources) bool {
+// memoryV1: Kernel and UseHierarchy are not looked at (see Ignored).
+func memoryV1(_ string, r *specs.LinuxResources) ([]setting, error) {
 	m := r.Memory
-	return m != nil && (set(m.Limit) || set(m.Swap) || set(m.Reservation) || set(m.KernelTCP) ||
-		m.Swappiness != nil || oomKillerOff(m))
+	if m == nil {
+		return nil, nil
+	}
+	swap, killer := number(m.Swap), ""
+	if swap == "" && set(m.Limit) && *m.Limit < 0 {
+		swap = "-1" // memory without limit is impossible under a limit on memory and swap
+	}
+	if oomKillerOff(m) {
+		killer = "1"
+	}
+	return []setting{
+		to("memory.limit_in_bytes", number(m.Limit)),
+		// A kernel without swap accounting (swapaccount=0) has no limit anyway.
+		{"memory.memsw.limit_in_bytes", swap, swap == "-1"},
+		to("memory.oom_control", killer),
+		to("memory.soft_limit_in_bytes", number(m.Reservation)),
+		to("memory.kmem.tcp.limit_in_bytes", number(m.KernelTCP)),
+		to("memory.swappiness", given(m.Swappiness)),
+	}, checkMemory(m)
 }
 
 // oomKillerOff: false is what engines send when nobody asked.
@@ -29,65 +46,26 @@ func oomKillerOff(m *specs.LinuxMemory) bool {
 	return m.DisableOOMKiller != nil && *m.DisableOOMKiller
 }
 
-func setMemoryV1(dir string, r *specs.LinuxResources) error {
-	m := r.Memory
-	if err := checkMemory(m); err != nil {
-		return err
-	}
-	swap := number(m.Swap)
-	if swap == "" && set(m.Limit) && *m.Limit < 0 {
-		swap = "-1" // memory without limit is impossible under a limit on memory and swap
-	}
-	if swap == "-1" && !exists(dir, "memory.memsw.limit_in_bytes") {
-		swap = "" // a kernel without swap accounting (swapaccount=0) has no limit anyway
-	}
-	if err := writeEither(dir,
-		setting{"memory.limit_in_bytes", number(m.Limit)},
-		setting{"memory.memsw.limit_in_bytes", swap}); err != nil {
-		return err
-	}
-	if oomKillerOff(m) {
-		if err := write(dir, "memory.oom_control", "1"); err != nil {
-			return err
-		}
-	}
-	var swappiness string // 0 to 100; 0 is a value
-	if m.Swappiness != nil {
-		swappiness = strconv.FormatUint(*m.Swappiness, 10)
-	}
-	return writeAll(dir,
-		setting{"memory.soft_limit_in_bytes", number(m.Reservation)},
-		setting{"memory.kmem.tcp.limit_in_bytes", number(m.KernelTCP)},
-		setting{"memory.swappiness", swappiness})
-}
-
-func setMemoryV2(dir string, r *specs.LinuxResources) error {
+func memoryV2(dir string, r *specs.LinuxResources) ([]setting, error) {
 	m := r.Memory
 	switch {
 	case set(m.KernelTCP):
-		return onlyV1("memory.kernelTCP")
+		return nil, onlyV1("memory.kernelTCP")
 	case m.Swappiness != nil:
-		return onlyV1("memory.swappiness")
+		return nil, onlyV1("memory.swappiness")
 	case oomKillerOff(m):
-		return onlyV1("memory.disableOOMKiller")
-	}
-	if err := checkMemory(m); err != nil {
-		return err
+		return nil, onlyV1("memory.disableOOMKiller")
 	}
 	swap, err := swapBesides(dir, m)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if (swap == unlimited || swap == "0") && !exists(dir, "memory.swap.max") {
-		swap = "" // a kernel without swap uses none, and bounds none
-	}
-	if err := checkUsage(dir, m); err != nil {
-		return err
-	}
-	return writeAll(dir,
-		setting{"memory.swap.max", swap},
-		setting{"memory.max", maxOf(m.Limit)},
-		setting{"memory.low", maxOf(m.Reservation)})
+	return []setting{
+		// A kernel without swap uses none, and bounds none.
+		{"memory.swap.max", swap, swap == unlimited || swap == "0"},
+		to("memory.max", maxOf(m.Limit)),
+		to("memory.low", maxOf(m.Reservation)),
+	}, checkUsage(dir, m)
 }
 
 // checkMemory refuses what is never written: v2 has files that would take some

@@ -9,50 +9,40 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
-	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-func netClsAsked(r *specs.LinuxResources) bool {
-	return r.Network != nil && r.Network.ClassID != nil
-}
-
-func setNetCls(dir string, r *specs.LinuxResources) error {
-	return write(dir, "net_cls.classid", strconv.FormatUint(uint64(*r.Network.ClassID), 10))
-}
-
-func netPrioAsked(r *specs.LinuxResources) bool {
-	return r.Network != nil && len(r.Network.Priorities) > 0
-}
-
-func setNetPrio(dir string, r *specs.LinuxResources) error {
-	for _, p := range r.Network.Priorities {
-		if err := write(dir, "net_prio.ifpriomap", fmt.Sprintf("%s %d", p.Name, p.Priority)); err != nil {
-			return err
-		}
+func netCls(_ string, r *specs.LinuxResources) ([]setting, error) {
+	if r.Network == nil {
+		return nil, nil
 	}
-	return nil
+	return []setting{to("net_cls.classid", given(r.Network.ClassID))}, nil
 }
 
-func rdmaAsked(r *specs.LinuxResources) bool { return len(r.Rdma) > 0 }
+func netPrio(_ string, r *specs.LinuxResources) (all []setting, err error) {
+	if r.Network == nil {
+		return nil, nil
+	}
+	for _, p := range r.Network.Priorities {
+		all = append(all, to("net_prio.ifpriomap", fmt.Sprintf("%s %d", p.Name, p.Priority)))
+	}
+	return all, nil
+}
 
-func setRdma(dir string, r *specs.LinuxResources) error {
+func rdma(_ string, r *specs.LinuxResources) (all []setting, err error) {
 	for _, name := range slices.Sorted(maps.Keys(r.Rdma)) {
-		if r.Rdma[name].HcaHandles == nil && r.Rdma[name].HcaObjects == nil {
-			return invalid("rdma.%s has neither hcaHandles nor hcaObjects", name)
-		}
-		line := []string{name}
+		line := name
 		if n := r.Rdma[name].HcaHandles; n != nil {
-			line = append(line, fmt.Sprintf("hca_handle=%d", *n))
+			line += fmt.Sprintf(" hca_handle=%d", *n)
 		}
 		if n := r.Rdma[name].HcaObjects; n != nil {
-			line = append(line, fmt.Sprintf("hca_object=%d", *n))
+			line += fmt.Sprintf(" hca_object=%d", *n)
 		}
-		if err := write(dir, "rdma.max", strings.Join(line, " ")); err != nil {
-			return err
+		if line == name {
+			return nil, invalid("rdma.%s has neither hcaHandles nor hcaObjects", name)
 		}
+		all = append(all, to("rdma.max", line))
 	}
-	return nil
+	return all, nil
 }

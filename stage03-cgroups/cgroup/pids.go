@@ -6,15 +6,14 @@ package cgroup
 
 import specs "github.com/opencontainers/runtime-spec/specs-go"
 
-func pidsAsked(r *specs.LinuxResources) bool {
-	return r.Pids != nil && r.Pids.Limit != nil
-}
-
-// setPids writes the limit. 0 is one: nothing in the group may fork
-// (runtime-spec config-linux.md, "PIDs"). -1 is none.
-func setPids(dir string, r *specs.LinuxResources) error {
-	if *r.Pids.Limit < -1 {
-		return invalid("pids.limit %d: a number of processes and threads, or -1 for no limit", *r.Pids.Limit)
+// pids: 0 is a limit: nothing in the group may fork (runtime-spec config-linux.md,
+// "PIDs"). -1 is none.
+func pids(_ string, r *specs.LinuxResources) ([]setting, error) {
+	if r.Pids == nil || r.Pids.Limit == nil {
+		return nil, nil
 	}
-	return write(dir, "pids.max", limit(*r.Pids.Limit))
+	if *r.Pids.Limit < -1 {
+		return nil, invalid("pids.limit %d: a number of processes and threads, or -1 for no limit", *r.Pids.Limit)
+	}
+	return []setting{to("pids.max", limit(*r.Pids.Limit))}, nil
 }

@@ -75,25 +75,20 @@ func parsePressure(text string) (*Pressure, error) {
 		if stall == nil {
 			continue // a line that a later kernel adds
 		}
-		var total uint64
+		var total float64 // exact up to 2⁵³ microseconds, 285 years
+		fields := map[string]*float64{"avg10": &stall.Avg10, "avg60": &stall.Avg60, "avg300": &stall.Avg300, "total": &total}
 		for _, field := range strings.Fields(rest) {
 			key, value, _ := strings.Cut(field, "=")
-			var err error
-			switch key {
-			case "avg10":
-				stall.Avg10, err = strconv.ParseFloat(value, 64)
-			case "avg60":
-				stall.Avg60, err = strconv.ParseFloat(value, 64)
-			case "avg300":
-				stall.Avg300, err = strconv.ParseFloat(value, 64)
-			case "total":
-				total, err = strconv.ParseUint(value, 10, 64)
-				stall.Total = time.Duration(total) * time.Microsecond
+			if fields[key] == nil {
+				continue
 			}
+			n, err := strconv.ParseFloat(value, 64)
 			if err != nil {
 				return nil, fmt.Errorf("line %q: %w", line, err)
 			}
+			*fields[key] = n
 		}
+		stall.Total = time.Duration(total) * time.Microsecond
 	}
 	return p, nil
 }

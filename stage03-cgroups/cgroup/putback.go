@@ -7,118 +7,66 @@ package cgroup
 import (
 	"cmp"
 	"errors"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
-
-	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // former is what one file said before an update.
-type former struct{ dir, file, text string }
+type former struct{ file, text string }
 
-// update is what is to be written, and what the files said before, a list for
-// each controller.
+// update is what is to be written, a list for each controller, and what the files
+// of each said before.
 type update struct {
-	writes []func() error
-	before [][]former
+	dirs     []string
+	settings [][]setting
+	before   [][]former
 }
 
-func (u *update) add(write func() error, before []former) {
-	u.writes, u.before = append(u.writes, write), append(u.before, before)
+// add plans settings. A file that is not there, or cannot be read, is not put back.
+func (u *update) add(dir string, settings []setting) {
+	var before []former
+	for _, s := range settings {
+		if slices.ContainsFunc(before, func(f former) bool { return f.file == s.file }) {
+			continue
+		}
+		if text, err := setTo(dir, s.file); err == nil {
+			before = append(before, former{s.file, text})
+		}
+	}
+	u.dirs, u.settings, u.before = append(u.dirs, dir), append(u.settings, settings), append(u.before, before)
 }
 
 // run writes all, or as good as nothing.
 func (u *update) run() error {
-	for _, write := range u.writes {
-		if err := write(); err != nil {
-			return errors.Join(err, putBack(u.before))
+	for i, dir := range u.dirs {
+		if err := writeEither(dir, u.settings[i]); err != nil {
+			return errors.Join(err, u.putBack())
 		}
 	}
 	return nil
-}
-
-// saidBy reads files. One that is not there, or cannot be read, is left out.
-func saidBy(dir string, files ...string) (all []former) {
-	for _, file := range files {
-		if text, err := setTo(dir, file); err == nil {
-			all = append(all, former{dir, file, text})
-		}
-	}
-	return all
-}
-
-// unifiedFiles reads the files that are to be written by their names.
-func (m *Manager) unifiedFiles(files map[string]string) []former {
-	if m.v2 == nil {
-		return nil
-	}
-	names := slices.DeleteFunc(slices.Sorted(maps.Keys(files)), func(name string) bool { return strings.Contains(name, "/") })
-	return saidBy(m.v2.dir, names...)
-}
-
-// filesOf names the files of a controller that Set writes, in either version.
-func filesOf(controller string, r *specs.LinuxResources) []string {
-	switch controller {
-	case "memory":
-		return []string{
-			"memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "memory.soft_limit_in_bytes",
-			"memory.kmem.tcp.limit_in_bytes", "memory.swappiness", "memory.oom_control",
-			"memory.max", "memory.swap.max", "memory.low",
-		}
-	case "cpu":
-		return []string{
-			"cpu.idle", "cpu.shares", "cpu.cfs_quota_us", "cpu.cfs_period_us", "cpu.cfs_burst_us",
-			"cpu.rt_period_us", "cpu.rt_runtime_us", "cpu.weight", "cpu.max", "cpu.max.burst",
-		}
-	case "cpuset":
-		return []string{"cpuset.cpus", "cpuset.mems"}
-	case "blkio":
-		files := []string{"blkio.weight", "blkio.weight_device", "blkio.bfq.weight", "blkio.bfq.weight_device", "io.weight", "io.bfq.weight", "io.max"}
-		for _, c := range ceilings(r.BlockIO) {
-			files = append(files, "blkio.throttle."+c.v1)
-		}
-		return files
-	case "hugetlb":
-		var files []string
-		for _, l := range r.HugepageLimits {
-			for _, end := range []string{".rsvd.limit_in_bytes", ".limit_in_bytes", ".rsvd.max", ".max"} {
-				files = append(files, "hugetlb."+l.Pagesize+end)
-			}
-		}
-		return files
-	case "net_cls":
-		return []string{"net_cls.classid"}
-	case "net_prio":
-		return []string{"net_prio.ifpriomap"}
-	}
-	return []string{controller + ".max"} // pids, rdma
 }
 
 // setTo reads what a file was set to. That of the OOM killer also says how it is.
 func setTo(dir, file string) (string, error) {
 	text, err := read(dir, file)
 	if file == "memory.oom_control" {
-		off, _ := key(text, "oom_kill_disable")
-		text = strconv.FormatUint(off, 10)
+		text = strconv.FormatUint(numbers(text)["oom_kill_disable"], 10)
 	}
 	return text, err
 }
 
 // putBack writes what the files said; those of a controller may bound each other.
-func putBack(before [][]former) error {
+func (u *update) putBack() error {
 	var failed []error
-	for _, some := range before {
+	for i, dir := range u.dirs {
 		var settings []setting
-		for _, f := range some {
-			if now, err := setTo(f.dir, f.file); err == nil && now != f.text {
+		for _, f := range u.before[i] {
+			if now, err := setTo(dir, f.file); err == nil && now != f.text {
 				settings = append(settings, f.settings(now)...)
 			}
 		}
-		if len(settings) > 0 {
-			failed = append(failed, writeEither(some[0].dir, settings...))
-		}
+		failed = append(failed, writeEither(dir, settings))
 	}
 	return errors.Join(failed...)
 }
@@ -128,20 +76,20 @@ func putBack(before [][]former) error {
 func (f former) settings(now string) []setting {
 	none, byDevice := withoutLimit(f.file)
 	if !byDevice {
-		return []setting{{f.file, cmp.Or(f.text, "\n")}} // that it had none is a value as well
+		return []setting{to(f.file, cmp.Or(f.text, nothing))} // that it had none is a value as well
 	}
 	old, lines := strings.Split(f.text, "\n"), strings.Split(now, "\n")
 	var settings []setting
 	for _, line := range old {
 		if line != "" && !slices.Contains(lines, line) {
-			settings = append(settings, setting{f.file, strings.TrimPrefix(line, "default ")})
+			settings = append(settings, to(f.file, strings.TrimPrefix(line, "default ")))
 		}
 	}
 	for _, line := range lines {
 		device, _, _ := strings.Cut(line, " ")
 		had := func(line string) bool { return strings.HasPrefix(line, device+" ") }
 		if none != "" && device != "" && !slices.ContainsFunc(old, had) {
-			settings = append(settings, setting{f.file, device + " " + none})
+			settings = append(settings, to(f.file, device+" "+none))
 		}
 	}
 	return settings

@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -18,26 +19,23 @@ import (
 
 // controller knows how one kind of limit is written.
 type controller struct {
-	v1, v2 string // its name in each version; v2 "": it needs no enabling
-	asked  func(r *specs.LinuxResources) bool
-	setV1  func(dir string, r *specs.LinuxResources) error
-	setV2  func(dir string, r *specs.LinuxResources) error // nil: v2 has no such thing
+	v1, v2 string // its name in each version; v2 "": that has no such thing
+	// What r says, for the group dir. In dir "" v1 says what is asked for at all:
+	// it has a file for everything.
+	settingsV1, settingsV2 func(dir string, r *specs.LinuxResources) ([]setting, error)
 }
 
 var controllers = [...]controller{
-	{"memory", "memory", memoryAsked, setMemoryV1, setMemoryV2},
-	{"cpu", "cpu", cpuAsked, setCPUV1, setCPUV2},
-	{"cpuset", "cpuset", cpusetAsked, setCpuset, setCpuset},
-	{"pids", "pids", pidsAsked, setPids, setPids},
-	{"blkio", "io", blkioAsked, setBlkioV1, setBlkioV2},
-	{"hugetlb", "hugetlb", hugetlbAsked, setHugetlbV1, setHugetlbV2},
-	{"rdma", "rdma", rdmaAsked, setRdma, setRdma},
-	{"net_cls", "", netClsAsked, setNetCls, nil},
-	{"net_prio", "", netPrioAsked, setNetPrio, nil},
+	{"memory", "memory", memoryV1, memoryV2},
+	{"cpu", "cpu", cpuV1, cpuV2},
+	{"cpuset", "cpuset", cpuset, cpuset},
+	{"pids", "pids", pids, pids},
+	{"blkio", "io", blkioV1, blkioV2},
+	{"hugetlb", "hugetlb", hugetlbV1, hugetlbV2},
+	{"rdma", "rdma", rdma, rdma},
+	{"net_cls", "", netCls, nil},
+	{"net_prio", "", netPrio, nil},
 }
-
-// devices come last: a filter that was replaced cannot be put back.
-var devices = controller{"devices", "", devicesAsked, setDevicesV1, setDevicesV2}
 
 // Set writes the limits of r, and leaves alone what r does not mention, so it
 // serves for a first set and for an update. A nil r sets nothing.
@@ -61,77 +59,80 @@ func (m *Manager) Set(r *specs.LinuxResources) error {
 			return err
 		}
 	}
-	if len(r.Unified) > 0 {
-		u.add(func() error { return m.setUnified(r.Unified) }, m.unifiedFiles(r.Unified))
-	}
-	if err := m.plan(&u, devices, r); err != nil {
+	if err := m.planUnified(&u, r.Unified); err != nil {
 		return err
 	}
-	return u.run()
+	// Devices come last: a filter that was replaced cannot be put back.
+	if err := u.run(); err != nil || len(r.Devices) == 0 {
+		return err
+	}
+	if err := m.setDevices(r.Devices); err != nil {
+		return errors.Join(err, u.putBack())
+	}
+	return nil
 }
 
 // plan adds to u the limits of one controller, if there are some.
 func (m *Manager) plan(u *update, c controller, r *specs.LinuxResources) error {
-	if !c.asked(r) {
-		return nil
+	asked, err := c.settingsV1("", r)
+	if err != nil || !slices.ContainsFunc(asked, func(s setting) bool { return s.value != "" }) {
+		return err
 	}
-	dir, write, err := m.writer(c)
+	dir, v1, err := m.home(c.v1, c.v2)
 	if err != nil {
 		return err
 	}
-	u.add(func() error { return write(dir, r) }, saidBy(dir, filesOf(c.v1, r)...))
-	return nil
+	settings := c.settingsV2
+	if v1 {
+		settings = c.settingsV1
+	}
+	all, err := settings(dir, r)
+	if err == nil {
+		u.add(dir, all)
+	}
+	return err
 }
 
-// writer returns where and how the limits of a controller are written: in v1 if a
-// v1 hierarchy has it, as a controller is in one hierarchy at a time (cgroups(7)).
-func (m *Manager) writer(c controller) (dir string, write func(string, *specs.LinuxResources) error, err error) {
-	if dir, ok := m.v1Dir(c.v1); ok {
-		return dir, c.setV1, nil
+// home returns where the limits of a controller are written: in v1 if a v1 hierarchy
+// has it, as a controller is in one hierarchy at a time (cgroups(7)).
+func (m *Manager) home(inV1, inV2 string) (dir string, v1 bool, err error) {
+	dir, v1 = m.v1Dir(inV1)
+	switch {
+	case v1:
+		return dir, true, nil
+	case inV2 == "" && len(m.v1) == 0:
+		err := fmt.Errorf("cgroup: controller %q: %w", inV1, ErrNoController)
+		return "", false, hint.Add(err, "cgroup v2 has none: firewall rules match the group itself (nft: socket cgroupv2)")
+	case inV2 == "" || m.v2 == nil:
+		return "", false, m.noController(inV1)
 	}
-	if c.setV2 == nil && len(m.v1) == 0 {
-		err := fmt.Errorf("cgroup: controller %q: %w", c.v1, ErrNoController)
-		return "", nil, hint.Add(err, "cgroup v2 has none: firewall rules match the group itself (nft: socket cgroupv2)")
-	}
-	if m.v2 == nil || c.setV2 == nil {
-		return "", nil, m.noController(c.v1)
-	}
-	if c.v2 != "" {
-		if err := m.enable(c.v2); err != nil {
-			return "", nil, err
-		}
-	}
-	return m.v2.dir, c.setV2, nil
+	return m.v2.dir, false, m.enable(inV2)
 }
 
 // set reports whether a number was mentioned: given, and not 0.
 func set[T int64 | uint64 | uint16](n *T) bool { return n != nil && *n != 0 }
 
-// setting is one value for one file.
-type setting struct{ file, value string }
-
-// writeAll writes settings in order, and leaves out those without a value.
-func writeAll(dir string, settings ...setting) error {
-	for _, s := range settings {
-		if s.value == "" {
-			continue
-		}
-		if err := write(dir, s.file, s.value); err != nil {
-			return err
-		}
-	}
-	return nil
+// setting is one value for one file; "" is none, and leaves the file as it is.
+type setting struct {
+	file, value string
+	spare       bool // where there is no such file, all is as it should be
 }
 
-// writeEither writes settings that bound each other. One that is in conflict with
-// an old value of another is refused, and tried again when the other is written:
-// whichever way the limits move, there is an order that leads there.
-func writeEither(dir string, settings ...setting) error {
+// to makes a setting.
+func to(file, value string) setting { return setting{file: file, value: value} }
+
+// writeEither writes settings, of which some may bound each other. One that is in
+// conflict with an old value of another is refused, and tried again when the other
+// is written: whichever way the limits move, there is an order that leads there.
+func writeEither(dir string, settings []setting) error {
 	for {
 		var refused []setting
 		var first error
 		for _, s := range settings {
-			err := writeAll(dir, s)
+			if s.value == "" || s.spare && !exists(dir, s.file) {
+				continue
+			}
+			err := write(dir, s.file, s.value)
 			if errors.Is(err, unix.EINVAL) {
 				refused = append(refused, s)
 				first = cmp.Or(first, err)
@@ -149,6 +150,14 @@ func writeEither(dir string, settings ...setting) error {
 // number formats a limit that was mentioned; "" is none.
 func number[T int64 | uint64 | uint16](n *T) string {
 	if !set(n) {
+		return ""
+	}
+	return given(n)
+}
+
+// given is number where 0 is a value as well.
+func given[T int64 | uint64 | uint32 | uint16](n *T) string {
+	if n == nil {
 		return ""
 	}
 	return fmt.Sprint(*n)

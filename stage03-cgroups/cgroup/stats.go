@@ -197,7 +197,7 @@ func readFiles(dir string, all ...from) error {
 // take finds the number in the text of its file.
 func (f from) take(dir, text string) error {
 	if f.key != "" {
-		n, ok := key(text, f.key)
+		n, ok := numbers(text)[f.key]
 		if !ok && !f.optional {
 			return fmt.Errorf("cgroup: read %q: no %q in it", dir+"/"+f.file, f.key)
 		}

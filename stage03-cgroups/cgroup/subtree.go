@@ -14,6 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// core is whose files are in every group of v2: no controller hands them down.
+const core = "cgroup"
+
 // enable makes v2 controllers available in the group. They stay enabled when
 // the group goes, as other groups may have come to use them. Where a group above
 // hands a controller down already, nothing is written: an ordinary user to whom
@@ -23,7 +26,7 @@ func (m *Manager) enable(names ...string) error {
 	if err != nil {
 		return err
 	}
-	names = without(names, have)
+	names = without(names, have+" "+core)
 	if len(names) == 0 {
 		return nil
 	}

@@ -8,6 +8,7 @@
 package cgroup
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -23,7 +24,8 @@ var commands = [...]string{
 	"cgroup.procs", "cgroup.threads", "cgroup.kill", "cgroup.freeze", "cgroup.type", "cgroup.subtree_control",
 }
 
-func (m *Manager) setUnified(files map[string]string) error {
+// planUnified adds to u what is to be written to files by their names.
+func (m *Manager) planUnified(u *update, files map[string]string) error {
 	if len(files) == 0 {
 		return nil
 	}
@@ -31,35 +33,24 @@ func (m *Manager) setUnified(files map[string]string) error {
 		err := fmt.Errorf("cgroup: unified: %w: no cgroup v2 hierarchy is mounted", errors.ErrUnsupported)
 		return hint.Add(err, "mount -t cgroup2 cgroup2 /sys/fs/cgroup/unified")
 	}
+	var all []setting
 	for _, file := range slices.Sorted(maps.Keys(files)) {
-		if err := m.setUnifiedFile(file, files[file]); err != nil {
-			return err
+		controller, _, dotted := strings.Cut(file, ".")
+		if !dotted || strings.Contains(file, "/") {
+			return invalid("unified: %q is not the name of a cgroup file", file)
 		}
-	}
-	return nil
-}
-
-// setUnifiedFile writes one file. Some files take one line a write (io.max):
-// each line of the value is a write of its own. An empty value is one as well:
-// it takes cpuset.cpus back.
-func (m *Manager) setUnifiedFile(file, value string) error {
-	controller, _, dotted := strings.Cut(file, ".")
-	if !dotted || strings.Contains(file, "/") {
-		return invalid("unified: %q is not the name of a cgroup file", file)
-	}
-	if slices.Contains(commands[:], file) {
-		err := invalid("unified: %q is a command to the group, and no limit", file)
-		return hint.Add(err, "of the files that begin with cgroup, limits are cgroup.max.depth and cgroup.max.descendants")
-	}
-	if controller != "cgroup" { // the core's own files are always there
+		if slices.Contains(commands[:], file) {
+			err := invalid("unified: %q is a command to the group, and no limit", file)
+			return hint.Add(err, "of the files that begin with cgroup, limits are cgroup.max.depth and cgroup.max.descendants")
+		}
 		if err := m.enable(controller); err != nil {
 			return err
 		}
-	}
-	for line := range strings.SplitSeq(strings.TrimSuffix(value, "\n"), "\n") {
-		if err := write(m.v2.dir, file, line); err != nil {
-			return err
+		// Some files take one line a write (io.max): each is a setting of its own.
+		for line := range strings.SplitSeq(strings.TrimSuffix(files[file], "\n"), "\n") {
+			all = append(all, to(file, cmp.Or(line, nothing)))
 		}
 	}
+	u.add(m.v2.dir, all)
 	return nil
 }

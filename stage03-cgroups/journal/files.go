@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -35,8 +36,8 @@ func Files() Undoers {
 func backward(undo func(path string) error) func([]string) error {
 	return func(paths []string) error {
 		var failed []error
-		for i := len(paths) - 1; i >= 0; i-- {
-			failed = append(failed, undo(paths[i]))
+		for _, path := range slices.Backward(paths) {
+			failed = append(failed, undo(path))
 		}
 		return errors.Join(failed...)
 	}
@@ -51,22 +52,16 @@ func check(operation, path string) error {
 	return nil
 }
 
-// openParent opens the folder that path is in, from the root on and without
-// following a link.
-func openParent(path string) (int, error) {
-	return unix.Openat2(unix.AT_FDCWD, filepath.Dir(path), &unix.OpenHow{
-		Flags:   unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC,
-		Resolve: unix.RESOLVE_NO_SYMLINKS,
-	})
-}
-
 // inParent checks path and calls undo with the folder that path is in. That
 // this one is not there is a success.
 func inParent(operation, path string, undo func(parent int) error) error {
 	if err := check(operation, path); err != nil {
 		return err
 	}
-	parent, err := openParent(path)
+	parent, err := unix.Openat2(unix.AT_FDCWD, filepath.Dir(path), &unix.OpenHow{
+		Flags:   unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC,
+		Resolve: unix.RESOLVE_NO_SYMLINKS,
+	})
 	if err == unix.ENOENT {
 		return nil
 	}
@@ -183,7 +178,7 @@ func empty(parent int, path string) error {
 	defer dir.Close()
 	names, err := dir.Readdirnames(-1)
 	if err != nil {
-		return fmt.Errorf("remove %q: read directory: %w", path, reason(err))
+		return fmt.Errorf("remove %q: read directory: %w", path, hint.Reason(err))
 	}
 	var failed []error
 	for _, name := range names {

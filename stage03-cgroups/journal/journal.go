@@ -68,7 +68,7 @@ func Open(path string) (*Journal, error) {
 	flags := os.O_RDWR | os.O_CREATE | os.O_APPEND | unix.O_NOFOLLOW | unix.O_NONBLOCK
 	file, err := os.OpenFile(path, flags, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("open journal %q: %w", path, reason(err))
+		return nil, fmt.Errorf("open journal %q: %w", path, hint.Reason(err))
 	}
 	j := &Journal{path: path, file: file}
 	err = j.trusted()
@@ -106,7 +106,7 @@ const begin = `{"undo":"`
 func (j *Journal) read() error {
 	text, err := io.ReadAll(j.file)
 	if err != nil {
-		return fmt.Errorf("read journal %q: %w", j.path, reason(err))
+		return fmt.Errorf("read journal %q: %w", j.path, hint.Reason(err))
 	}
 	whole := bytes.LastIndexByte(text, '\n') + 1
 	for line := range bytes.Lines(text[:whole]) {
@@ -130,7 +130,7 @@ func (j *Journal) read() error {
 // cut shortens the file to size bytes.
 func (j *Journal) cut(size int64) error {
 	if err := j.file.Truncate(size); err != nil {
-		return fmt.Errorf("truncate journal %q: %w", j.path, reason(err))
+		return fmt.Errorf("truncate journal %q: %w", j.path, hint.Reason(err))
 	}
 	return nil
 }
@@ -161,7 +161,7 @@ func (j *Journal) Record(undo string, args ...string) error {
 	}
 	info, err := j.file.Stat()
 	if err != nil {
-		return fmt.Errorf("stat journal %q: %w", j.path, reason(err))
+		return fmt.Errorf("stat journal %q: %w", j.path, hint.Reason(err))
 	}
 	n, err := unix.Write(int(j.file.Fd()), line)
 	if err == nil && n < len(line) {
@@ -200,15 +200,5 @@ func (j *Journal) Close() error {
 	}
 	err := j.file.Close()
 	j.file = nil
-	return err
-}
-
-// reason strips the path and the operation that package os puts around the
-// kernel's reason; the messages here say them in their own way.
-func reason(err error) error {
-	var pathErr *fs.PathError
-	if errors.As(err, &pathErr) {
-		return pathErr.Err
-	}
 	return err
 }

@@ -40,7 +40,12 @@ func (j *Journal) Undo(u Undoers) error {
 		}
 	}
 	slices.Reverse(left)
-	failed = append(failed, j.keep(left))
+	switch {
+	case len(left) == 0:
+		failed = append(failed, j.remove())
+	case len(left) < len(j.entries):
+		failed = append(failed, j.replace(left))
+	}
 	return errors.Join(failed...)
 }
 
@@ -58,23 +63,12 @@ func undo(u Undoers, e Entry) error {
 	return nil
 }
 
-// keep makes left the whole content of the journal, on disk and in memory.
-func (j *Journal) keep(left []Entry) error {
-	if len(left) == 0 {
-		return j.remove()
-	}
-	if len(left) == len(j.entries) {
-		return nil
-	}
-	return j.replace(left)
-}
-
 // remove removes the file, and the new one of a replace that was killed.
 func (j *Journal) remove() error {
 	j.entries = nil
 	for _, name := range []string{j.path + newSuffix, j.path} {
 		if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("remove journal %q: %w", name, reason(err))
+			return fmt.Errorf("remove journal %q: %w", name, hint.Reason(err))
 		}
 	}
 	return j.Close()
@@ -99,14 +93,14 @@ func (j *Journal) replace(entries []Entry) error {
 	flags := os.O_RDWR | os.O_CREATE | os.O_TRUNC | os.O_APPEND | unix.O_NOFOLLOW
 	file, err := os.OpenFile(name, flags, 0o600)
 	if err != nil {
-		return fmt.Errorf("open journal %q: %w", name, reason(err))
+		return fmt.Errorf("open journal %q: %w", name, hint.Reason(err))
 	}
 	if _, err = file.Write(text); err == nil {
 		err = os.Rename(name, j.path)
 	}
 	if err != nil {
 		file.Close()
-		return fmt.Errorf("replace journal %q: %w", j.path, reason(err))
+		return fmt.Errorf("replace journal %q: %w", j.path, hint.Reason(err))
 	}
 	err = j.Close()
 	j.file, j.entries = file, entries

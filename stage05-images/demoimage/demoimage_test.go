@@ -8,7 +8,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 
-	"skiff.example/stage01-chroot/rootfs"
+	"skiff.example/stage01-chroot/rootfs/binfmt"
 	"skiff.example/stage01-chroot/testkit"
 	"skiff.example/stage04-overlay/layer"
 	"skiff.example/stage05-images/demoimage"
@@ -59,7 +59,7 @@ func TestTheLastLayerChangesTheFirst(t *testing.T) {
 	if info, err := os.Lstat(filepath.Join(layers[2], demoimage.Secret)); err != nil || info.Mode()&os.ModeCharDevice == 0 {
 		t.Errorf("layer 3: the secret is not hidden by a whiteout: %v, %v", info, err)
 	}
-	if err := rootfs.Check(layers[0], "sh"); err != nil {
+	if err := binfmt.Check(layers[0], "sh"); err != nil {
 		t.Errorf("layer 1 is no root for a shell: %v", err)
 	}
 }

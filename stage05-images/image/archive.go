@@ -46,6 +46,9 @@ const containerdName = "io.containerd.image.name"
 // maxArchiveFiles limits the entries of an archive: 2,000 images of 30 layers.
 const maxArchiveFiles = 1 << 16
 
+// maxArchiveImages limits the names in an archive: each is a change of the index.
+const maxArchiveImages = 1000
+
 // dockerImage is an element of manifest.json: paths in the archive, and names.
 type dockerImage struct {
 	Config   string
@@ -82,10 +85,18 @@ func (s *Store) Load(ctx context.Context, r io.Reader, want ocispec.Platform) (l
 	if err != nil {
 		return nil, fmt.Errorf("archive: %w", err)
 	}
+	if len(named) > maxArchiveImages {
+		return nil, fmt.Errorf("archive: %d names; the limit is %d", len(named), maxArchiveImages)
+	}
 	for _, n := range named {
-		img, err := in.unpackImage(ctx, n.name, n.manifest)
-		if err != nil {
+		if err := in.unpackLayers(ctx, n.manifest); err != nil {
 			return nil, fmt.Errorf("archive: image %q: %w", cmp.Or(n.name, n.manifest.Digest.String()), err)
+		}
+	}
+	for _, n := range named { // all are whole
+		img, err := in.give(ctx, n.name, n.manifest)
+		if err != nil {
+			return nil, err
 		}
 		loaded = append(loaded, img)
 	}

@@ -160,7 +160,7 @@ func blob(content string) member {
 }
 
 // pack is the tar file of these.
-func pack(t *testing.T, members ...member) []byte {
+func pack(t testing.TB, members ...member) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
@@ -182,7 +182,7 @@ func pack(t *testing.T, members ...member) []byte {
 // parts are what an image of one layer consists of, as texts.
 type parts struct{ layer, config, manifest, index string }
 
-func newParts(t *testing.T) parts {
+func newParts(t testing.TB) parts {
 	t.Helper()
 	p := parts{layer: string(tarOf(t, assemble.Regular("file", "hello\n", 0o644)))}
 	p.config = fmt.Sprintf(`{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[%q]}}`, digest.FromString(p.layer))
@@ -320,6 +320,9 @@ func TestHostileArchives(t *testing.T) {
 		{"another platform only", pack(t, oci(index(describe(ocispec.MediaTypeImageIndex, index(`{"digest":"`+someDigest+`","size":1,"platform":{"os":"plan9","architecture":"mips"}}`))),
 			blob(index(`{"digest":"`+someDigest+`","size":1,"platform":{"os":"plan9","architecture":"mips"}}`)))...)},
 		{"no container image", pack(t, manifest(replace(p.manifest, ocispec.MediaTypeImageConfig, "application/vnd.cncf.helm.config.v1+json"))...)},
+		{"the second image is bad", pack(t, layer, config, file("other.tar", string(tarOf(t))), file("manifest.json",
+			`[{"Config":"config.json","RepoTags":["demo:1"],"Layers":["layer.tar"]},{"Config":"config.json","RepoTags":["demo:2"],"Layers":["other.tar"]}]`))},
+		{"a thousand names and one", pack(t, layer, config, docker("config.json", `["demo:1"`+strings.Repeat(`,"demo:1"`, 1000)+`]`, "layer.tar"))},
 		{"a sparse file", sparseArchive(t)},
 	} {
 		s, got, err := loaded(t, c.archive)
@@ -339,7 +342,7 @@ func TestHostileArchives(t *testing.T) {
 }
 
 // sparseArchive is a file of a terabyte in a few hundred bytes: CVE-2025-58183.
-func sparseArchive(t *testing.T) []byte {
+func sparseArchive(t testing.TB) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	for _, m := range []member{

@@ -82,11 +82,17 @@ type checker struct {
 	in       *Ingest
 	ctx      context.Context
 	problems []Problem
-	bad      map[string]bool // paths of blobs and unpacked layers that are damaged
-	chains   []Layer         // the layers of whole images, each once, those below first
+	bad      map[string]bool // paths of blobs that are damaged, and of layers that are missing
+	chains   []checkedLayer  // of whole images, each blob once, those below first
 
 	gone map[string]bool // repairing: the images that lose their names, see imageName
 	used map[string]bool // repairing: paths that containers need
+}
+
+// checkedLayer is a layer, and the images that have it.
+type checkedLayer struct {
+	Layer
+	images []string // see imageName
 }
 
 // found notes a problem and what to do about it.
@@ -184,7 +190,7 @@ func (c *checker) images() error {
 	if err != nil {
 		return hint.Add(err, "the index is what says which images there are: restore it, or begin with a new store")
 	}
-	seen, have := map[string]bool{}, map[digest.Digest]bool{}
+	seen := map[string]bool{}
 	for _, d := range index.Manifests {
 		where := imageName(d)
 		if seen[where] {
@@ -197,10 +203,13 @@ func (c *checker) images() error {
 			continue
 		}
 		for _, l := range layers {
-			if !have[l.ChainID] {
-				have[l.ChainID] = true
-				c.chains = append(c.chains, l)
+			i := slices.IndexFunc(c.chains, func(have checkedLayer) bool {
+				return have.ChainID == l.ChainID && have.Blob.Digest == l.Blob.Digest
+			})
+			if i < 0 {
+				i, c.chains = len(c.chains), append(c.chains, checkedLayer{Layer: l})
 			}
+			c.chains[i].images = append(c.chains[i].images, where)
 		}
 	}
 	return nil
@@ -266,11 +275,11 @@ func (c *checker) layers() error {
 		_, err = os.Lstat(dir)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			err = errors.New("an image needs it, and it is not there")
+			err = errMissing
 		case err == nil && !slices.ContainsFunc(l.Lower, func(lower string) bool { return c.bad[lower] }):
-			// Above a layer that is damaged: what this one takes from there, a later
-			// check compares.
-			err = c.compare(dir, l)
+			// Not above a layer that is missing: what this one takes from there, the
+			// times of directories for example, is compared by a later check.
+			err = c.compare(dir, l.Layer)
 		}
 		switch {
 		case c.ctx.Err() != nil:
@@ -278,8 +287,8 @@ func (c *checker) layers() error {
 		case errors.Is(err, fs.ErrPermission), errors.Is(err, unix.ENOSPC):
 			return fmt.Errorf("%s: %w", name, err)
 		case err != nil:
-			c.bad[dir] = true
-			c.found(name, err, c.unpackAgain(name, dir, l))
+			c.bad[dir] = errors.Is(err, errMissing)
+			c.found(name, err, c.unpackAgain(name, dir, l, err))
 		}
 	}
 	return nil
@@ -298,20 +307,31 @@ func (c *checker) compare(dir string, l Layer) (err error) {
 	return sameTree(dir, again)
 }
 
+// errMissing is what is wrong with an unpacked layer that is not there.
+var errMissing = errors.New("an image needs it, and it is not there")
+
 // errUsed is why a damaged layer stays.
 var errUsed = errors.New("a container runs on it: end that, and repair again")
 
-// unpackAgain is the remedy for a layer.
-func (c *checker) unpackAgain(name, dir string, l Layer) func(*bin) error {
-	return func(b *bin) error {
+// unpackAgain is the remedy for a layer. If its blob is not one that unpacks to it,
+// the images that say so are not whole.
+func (c *checker) unpackAgain(name, dir string, l checkedLayer, wrong error) func(*bin) error {
+	return func(b *bin) (err error) {
 		if c.used[dir] {
 			return errUsed
 		}
-		if err := b.take(c.store.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
+		if errors.Is(wrong, errDifferent) {
+			wrong = b.take(c.store.path(name))
 		}
-		_, _, err := c.in.Unpack(c.ctx, l)
-		return err
+		if wrong == nil || errors.Is(wrong, errMissing) || errors.Is(wrong, fs.ErrNotExist) {
+			_, _, wrong = c.in.Unpack(c.ctx, l.Layer)
+		}
+		if wrong != nil {
+			for _, where := range l.images {
+				c.gone[where] = true
+			}
+		}
+		return nil
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
 
 	"skiff.example/stage01-chroot/hint"
@@ -208,6 +209,37 @@ func TestTheIndexIsChecked(t *testing.T) {
 		t.Errorf("an index that cannot be read: %v, hint %q", err, hint.Of(err))
 	}
 	want(t, dir, 3, 1) // nothing was removed
+}
+
+// Two images with the same configuration, and a blob of one of them that is not what
+// it says: the folder is right, made of the other blob.
+func TestABlobThatUnpacksToSomethingElse(t *testing.T) {
+	testkit.HostUnchanged(t)
+	s, in, dir := open(t)
+	tar := rich(t)
+	store(t, in, "demo:1", tar)
+	details, err := s.Inspect("demo:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := details.Manifest
+	m.Layers = []ocispec.Descriptor{put(t, in, ocispec.MediaTypeImageLayer, tarOf(t))}
+	d := put(t, in, ocispec.MediaTypeImageManifest, marshal(t, m))
+	if err := in.Close(); err != nil {
+		t.Fatal(err)
+	}
+	text := readFile(t, filepath.Join(dir, "index.json"))
+	write(t, filepath.Join(dir, "index.json"), strings.Replace(text, `"manifests": [`, `"manifests": [`+
+		described(d.MediaType, string(marshal(t, m)), `,"annotations":{"org.opencontainers.image.ref.name":"docker.io/library/bad:1"}`)+",", 1))
+	if _, err := s.Ready(t.Context(), "bad:1"); !errors.Is(err, image.ErrDigest) {
+		t.Error(err)
+	}
+	if found := checked(t, s, image.CheckOptions{Repair: true}); !strings.Contains(found, "digest mismatch") || strings.Count(found, "\n") != 1 {
+		t.Error(found)
+	}
+	if found := checked(t, s, image.CheckOptions{}); found != "" || fmt.Sprint(names(t, s)) != "[demo:1]" {
+		t.Errorf("%s%q", found, names(t, s))
+	}
 }
 
 // A repair removes things, so nobody else may be at work; what a container runs on

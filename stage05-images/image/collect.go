@@ -152,8 +152,12 @@ func (b *bin) takeAbandoned(path string) (alive bool, err error) {
 	if locked, err := tryLock(f); !locked {
 		return true, err
 	}
+	err = b.take(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil // it was closed after we had opened it
+	}
 	b.Abandoned++
-	return false, b.take(path)
+	return false, err
 }
 
 // unreached takes the blobs and layers that no image needs.

@@ -88,24 +88,28 @@ func sameFile(a, b, name string) error {
 		return different(name, fmt.Sprintf("its mode is %#o and not %#o", x.Mode, y.Mode))
 	case x.Uid != y.Uid || x.Gid != y.Gid:
 		return different(name, fmt.Sprintf("its owner is %d:%d and not %d:%d", x.Uid, x.Gid, y.Uid, y.Gid))
-	case x.Mtim != y.Mtim && x.Mode&unix.S_IFMT != unix.S_IFDIR && !isWhiteout(x):
-		return different(name, "its time of change is another")
 	case x.Rdev != y.Rdev:
 		return different(name, "it is another device")
 	}
-	if x.Mode&unix.S_IFMT != unix.S_IFDIR && (x.Nlink != y.Nlink || x.Size != y.Size) {
-		return different(name, fmt.Sprintf("it has %d bytes and %d names, not %d and %d", x.Size, x.Nlink, y.Size, y.Nlink))
+	switch kind := x.Mode & unix.S_IFMT; {
+	case kind == unix.S_IFREG && x.Size != y.Size:
+		return different(name, fmt.Sprintf("its size is %d and not %d", x.Size, y.Size))
+	case kind != unix.S_IFDIR && x.Nlink != y.Nlink:
+		return different(name, fmt.Sprintf("it has %d names and not %d", x.Nlink, y.Nlink))
 	}
-	if err := sameXattrs(a, b, name); err != nil {
+	err := sameXattrs(a, b, name)
+	switch {
+	case err != nil:
 		return err
+	case x.Mode&unix.S_IFMT == unix.S_IFLNK:
+		err = sameLink(a, b, name)
+	case x.Mode&unix.S_IFMT == unix.S_IFREG:
+		err = sameContent(a, b, name)
 	}
-	switch x.Mode & unix.S_IFMT {
-	case unix.S_IFLNK:
-		return sameLink(a, b, name)
-	case unix.S_IFREG:
-		return sameContent(a, b, name)
+	if err == nil && x.Mtim != y.Mtim && x.Mode&unix.S_IFMT != unix.S_IFDIR && !isWhiteout(x) {
+		err = different(name, "its time of change is another")
 	}
-	return nil
+	return err
 }
 
 // isWhiteout tells whether a file is overlayfs's sign for one that was deleted. When

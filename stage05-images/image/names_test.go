@@ -156,3 +156,17 @@ func TestSizesAndSharing(t *testing.T) {
 		t.Errorf("%+v", one.History)
 	}
 }
+
+// An index that could not be read any more would be the end of the store.
+func TestTheIndexDoesNotGrowBeyondWhatIsRead(t *testing.T) {
+	s, _, dir := open(t)
+	entry := fmt.Sprintf(`{"digest":%q,"size":2,"annotations":{"org.opencontainers.image.ref.name":"docker.io/library/%%s:latest","x":%q}}`,
+		someDigest, strings.Repeat("x", image.MaxJSON/2))
+	write(t, filepath.Join(dir, "index.json"), index(fmt.Sprintf(entry, "demo")))
+	if err := s.Tag(t.Context(), "demo", "second"); err == nil || !strings.Contains(err.Error(), "index.json\": larger than") {
+		t.Errorf("%.200v", err)
+	}
+	if got := names(t, s); !slices.Equal(got, []string{"demo"}) {
+		t.Errorf("%q", got)
+	}
+}

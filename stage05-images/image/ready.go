@@ -8,6 +8,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"slices"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -48,7 +50,10 @@ func (in *Ingest) unpackLayers(ctx context.Context, d ocispec.Descriptor) error 
 	var lower []string // topmost first
 	for i, chain := range ChainIDs(config) {
 		l := Layer{Blob: manifest.Layers[i], DiffID: config.RootFS.DiffIDs[i], ChainID: chain, Lower: lower}
-		dir, _, err := in.Unpack(ctx, l)
+		dir, fresh, err := in.Unpack(ctx, l)
+		if err == nil && !fresh {
+			err = in.verifyLayer(ctx, l) // another blob may have been unpacked into this folder
+		}
 		if err != nil {
 			return fmt.Errorf("layer %d of %d (%s): %w", i+1, len(manifest.Layers), Short(l.Blob.Digest), err)
 		}
@@ -57,12 +62,26 @@ func (in *Ingest) unpackLayers(ctx context.Context, d ocispec.Descriptor) error 
 	return nil
 }
 
-// unpackImage unpacks the image with the manifest d and gives it its name. Without
-// a name it has a line in the index all the same, or Collect would remove it.
-func (in *Ingest) unpackImage(ctx context.Context, name string, d ocispec.Descriptor) (*Image, error) {
-	if err := in.unpackLayers(ctx, d); err != nil {
-		return nil, err
+// verifyLayer reads the blob of a layer and verifies its DiffID.
+func (in *Ingest) verifyLayer(ctx context.Context, l Layer) error {
+	path, err := in.store.addressed("blobs", l.Blob.Digest)
+	if err != nil {
+		return err
 	}
+	blob, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer blob.Close()
+	return untar(ctx, blob, l, func(tar io.Reader) error {
+		_, err := io.Copy(io.Discard, tar)
+		return err
+	})
+}
+
+// give gives the image with the manifest d its name. Without a name it has a line in
+// the index all the same, or Collect would remove it.
+func (in *Ingest) give(ctx context.Context, name string, d ocispec.Descriptor) (*Image, error) {
 	if name != "" {
 		return in.Commit(ctx, name, d)
 	}

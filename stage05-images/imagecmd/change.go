@@ -158,9 +158,9 @@ func check(c call) error {
 	case err != nil:
 		return err
 	case left > 0 && !c.Bool("repair"):
-		return hint.Add(fmt.Errorf("fsck: %d problems", left), "fsck --repair removes what is wrong; the next pull fetches it again")
+		return hint.Add(fmt.Errorf("fsck: problems: %d", left), "fsck --repair makes again what it can, and removes the rest; the next pull fetches that")
 	case left > 0:
-		return fmt.Errorf("fsck: %d problems are left", left)
+		return fmt.Errorf("fsck: problems left: %d", left)
 	case len(problems) == 0:
 		fmt.Fprintln(c.out, "every file is what its name says")
 	}

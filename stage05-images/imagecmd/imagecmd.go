@@ -5,8 +5,8 @@
 package imagecmd
 
 import (
+	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -109,22 +109,20 @@ func writeJSON(w io.Writer, value any) error {
 
 // writeEach writes each value by a template.
 func writeEach[T any](w io.Writer, format string, values []T) error {
-	t, err := template.New("format").Option("missingkey=error").Funcs(template.FuncMap{
+	t, err := template.New("format").Funcs(template.FuncMap{
 		"json": func(v any) (string, error) { raw, err := json.Marshal(v); return string(raw), err },
 	}).Parse(format)
+	var text bytes.Buffer
+	for i := 0; err == nil && i < len(values); i++ {
+		err = t.Execute(&text, values[i])
+		text.WriteByte('\n')
+	}
 	if err != nil {
-		return err
+		return hint.Add(err, "the fields are those of the JSON: {{.Size}}; {{json .}} writes all")
 	}
-	for _, v := range values {
-		if err := errors.Join(t.Execute(w, v), second(fmt.Fprintln(w))); err != nil {
-			return err
-		}
-	}
-	return nil
+	_, err = w.Write(text.Bytes())
+	return err
 }
-
-// second is the error of a call that also counts.
-func second(_ int, err error) error { return err }
 
 // clean makes a stranger's text one that a terminal shows and does not obey.
 func clean(text string) string {

@@ -39,12 +39,12 @@ func configOf(c *cli.Context, id string) (container.Config, error) {
 	if c.Bool("no-pivot") {
 		return container.Config{}, hint.Add(errors.New("--no-pivot: not supported"), "on an initramfs, mount a tmpfs and keep the root file systems there")
 	}
-	spec, err := oci.Load(c.String("bundle"))
+	spec, text, err := oci.Load(c.String("bundle"))
 	if err != nil {
 		return container.Config{}, err
 	}
 	config := container.Config{
-		ID: id, Bundle: c.String("bundle"), Spec: spec, Warn: logOf(c), NoNewKeyring: c.Bool("no-new-keyring"), Timed: explains(c),
+		ID: id, Bundle: c.String("bundle"), Spec: spec, Text: text, Warn: logOf(c), NoNewKeyring: c.Bool("no-new-keyring"), Timed: explains(c),
 		PidFile: c.String("pid-file"), PidfdSocket: c.String("pidfd-socket"), ConsoleSocket: c.String("console-socket"),
 		KeepDescriptors: c.Int("preserve-fds"),
 	}

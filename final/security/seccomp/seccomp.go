@@ -19,7 +19,6 @@
 //   - ranges.go    neighbours with the same decision become one range of numbers
 //   - program.go   a binary search for the range, in BPF
 //   - condition.go what depends on arguments, in BPF
-//   - listing.go   the program for people to read
 //
 // libseccomp does the same for runc and crun. This package agrees with it on what a
 // profile means (a test compares verdicts with a filter that runc has installed),

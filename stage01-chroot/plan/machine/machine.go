@@ -6,7 +6,7 @@
 // garbage collector, no timers. Anything of the Go runtime that needs one of
 // these hangs or crashes there. So the parent prepares everything beforehand
 // as plain machine words, and the child runs Loop, which allocates nothing,
-// never grows its stack, takes no lock, and calls only raw system calls. See
+// never grows its stack, takes no lock, and calls nothing outside this package. See
 // "async-signal-safe" in fork(2) and signal-safety(7) for the same rule in C.
 //
 // It knows numbers only; names, flags and printing are the business of package
@@ -140,15 +140,6 @@ func (p *Page) Report() (step int, errno syscall.Errno) {
 	return int(atomic.LoadInt64(&p.Step)), syscall.Errno(atomic.LoadInt64(&p.Errno))
 }
 
-// A Program is a compiled plan. What the words in Ops point to is kept alive
-// by Memory.
-type Program struct {
-	Ops       []Op
-	Registers []uintptr
-	Page      *Page
-	Memory    [][]uint64
-}
-
 // MaxOps is the longest program: far more than any container needs.
 const MaxOps = 1 << 16
 
@@ -176,17 +167,16 @@ func Loop(ops *Op, count int, registers *uintptr, page *Page) bool {
 			op.Unless != None && int(*register(registers, op.Unless)) >= 0 {
 			continue // its register keeps what it held
 		}
-		result, errno := issue(op, registers)
+		result := issue(op, registers)
+		errno := errnoOf(result)
 		for tries := 1; errno == unix.EAGAIN && op.Flow&Again != 0 && tries < maxAgain; tries++ {
-			result, errno = issue(op, registers)
+			result = issue(op, registers)
+			errno = errnoOf(result)
 		}
 		if page.Timed != 0 {
 			mark := page.Mark(i)
 			now(&mark.Time)
 			mark.Result = int64(result)
-			if errno != 0 {
-				mark.Result = -int64(errno)
-			}
 		}
 		if errno == 0 && result == 0 && op.Flow&NonZero != 0 {
 			errno = unix.ECANCELED
@@ -196,11 +186,8 @@ func Loop(ops *Op, count int, registers *uintptr, page *Page) bool {
 			page.Errno = int64(errno)
 			return false
 		}
-		if errno != 0 {
-			result = failure(errno)
-		}
 		if op.Into != None {
-			*register(registers, op.Into) = result
+			*register(registers, op.Into) = result // of a failure that is fine: the negative errno
 		}
 		if op.Flow&Split != 0 && int(result) > 0 {
 			page.Child = int64(result)
@@ -211,13 +198,6 @@ func Loop(ops *Op, count int, registers *uintptr, page *Page) bool {
 	return true
 }
 
-// failure is what a register holds after a call that failed in an accepted
-// way: the negative errno, as the kernel itself returns it.
-//
-//go:nosplit
-//go:norace
-func failure(errno syscall.Errno) uintptr { return -uintptr(errno) }
-
 // issue makes the call of op with its registers filled in.
 //
 // Safety: what the arguments point to is kept alive by Program.Memory.
@@ -225,15 +205,24 @@ func failure(errno syscall.Errno) uintptr { return -uintptr(errno) }
 //go:nosplit
 //go:norace
 //go:nocheckptr
-func issue(op *Op, registers *uintptr) (uintptr, syscall.Errno) {
-	a := op.Args
-	for j := range a {
-		if op.FromRegister&(1<<j) != 0 {
-			a[j] = *register(registers, int16(a[j]))
-		}
+func issue(op *Op, registers *uintptr) uintptr {
+	return call(op.Number,
+		argument(op, 0, registers), argument(op, 1, registers), argument(op, 2, registers),
+		argument(op, 3, registers), argument(op, 4, registers), argument(op, 5, registers))
+}
+
+// argument is argument j of op.
+//
+// Safety: j is below 6, and as for register.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func argument(op *Op, j int, registers *uintptr) uintptr {
+	if op.FromRegister&(1<<j) != 0 {
+		return *register(registers, int16(op.Args[j]))
 	}
-	result, _, errno := syscall.RawSyscall6(op.Number, a[0], a[1], a[2], a[3], a[4], a[5])
-	return result, errno
+	return op.Args[j]
 }
 
 // register returns the address of register i.
@@ -259,8 +248,7 @@ func explain(op *Op, registers *uintptr, page *Page) {
 	if op.Log == None {
 		return
 	}
-	syscall.RawSyscall(unix.SYS_READ, *register(registers, op.Log),
-		uintptr(unsafe.Pointer(&page.Message)), MessageSize)
+	call(unix.SYS_READ, *register(registers, op.Log), uintptr(unsafe.Pointer(&page.Message)), MessageSize, 0, 0, 0)
 }
 
 // now writes the time of CLOCK_MONOTONIC to where, in nanoseconds. The vDSO
@@ -273,7 +261,7 @@ func explain(op *Op, registers *uintptr, page *Page) {
 //go:nocheckptr
 func now(where *int64) {
 	var t unix.Timespec
-	syscall.RawSyscall(unix.SYS_CLOCK_GETTIME, unix.CLOCK_MONOTONIC, uintptr(unsafe.Pointer(&t)), 0)
+	call(unix.SYS_CLOCK_GETTIME, unix.CLOCK_MONOTONIC, uintptr(unsafe.Pointer(&t)), 0, 0, 0, 0)
 	*where = t.Sec*1e9 + t.Nsec
 }
 
@@ -283,6 +271,6 @@ func now(where *int64) {
 //go:norace
 func Exit(code uintptr) {
 	for {
-		syscall.RawSyscall(unix.SYS_EXIT_GROUP, code, 0, 0)
+		call(unix.SYS_EXIT_GROUP, code, 0, 0, 0, 0, 0)
 	}
 }

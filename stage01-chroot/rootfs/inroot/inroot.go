@@ -6,8 +6,7 @@
 // out: a link "a" to "/", then a file "a/etc/passwd". Checks on the text of a
 // name do not help, because what counts is what is on disk when the kernel
 // walks the name. So nothing here is walked by its text. A name is turned into
-// a descriptor of its parent directory by openat2(2), which treats the tree as
-// chroot(2) would ("/" is its root, ".." does not leave it), and then the last
+// a descriptor of its parent directory (package lookup), and then the last
 // component alone is made with a system call that does not follow links.
 //
 //	root, err := inroot.Open("/var/lib/box/rootfs")
@@ -28,6 +27,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"skiff.example/stage01-chroot/rootfs/lookup"
 )
 
 // Root is an open directory tree. It stays the same one when its path is
@@ -39,18 +40,14 @@ type Root struct {
 	made  []string // by Parent, until Made is asked
 }
 
-// How names are resolved: openat2(2). RESOLVE_IN_ROOT is the chroot; links
-// that the kernel makes up (/proc/self/fd/3) jump anywhere, and are refused.
-const resolve = unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS
-
 // Open opens dir, which must be a directory, as a root. Links on the way to
 // it are followed: this path is the caller's own.
 func Open(dir string) (*Root, error) {
-	fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	root, err := lookup.Root(dir)
 	if err != nil {
-		return nil, fmt.Errorf("open root %q: %w", dir, err)
+		return nil, err
 	}
-	return &Root{dir: os.NewFile(uintptr(fd), dir)}, nil
+	return &Root{dir: root}, nil
 }
 
 // Close closes the descriptor. What Parent and Lookup returned stays open.
@@ -68,11 +65,7 @@ func (r *Root) Lookup(name string, flags int) (*os.File, error) {
 	if flags&unix.O_CREAT != 0 {
 		return nil, fmt.Errorf("open %q in root: O_CREAT: %w", name, unix.EINVAL)
 	}
-	fd, err := r.openat2(name, flags)
-	if err != nil {
-		return nil, fmt.Errorf("open %q in root: %w", name, err)
-	}
-	return os.NewFile(uintptr(fd), name), nil
+	return lookup.Open(r.dir, name, flags)
 }
 
 // Parent resolves all of name but its last component and returns a descriptor
@@ -94,7 +87,7 @@ func (r *Root) Parent(name string) (dir *os.File, base string, err error) {
 		return nil, "", fmt.Errorf("open parent of %.20q… in root: %w", name, unix.ENAMETOOLONG)
 	}
 	parent, base := split(name)
-	fd, err := r.openat2(parent, unix.O_PATH|unix.O_DIRECTORY)
+	fd, err := lookup.Openat2(r.dir, parent, unix.O_PATH|unix.O_DIRECTORY)
 	if errors.Is(err, unix.ENOENT) {
 		fd, err = r.makeAll(parent)
 	}
@@ -131,18 +124,4 @@ func orDot(name string) string {
 		return "."
 	}
 	return name
-}
-
-// openat2 opens name in the root. While somebody renames directories in it
-// the kernel may not be sure of a ".." and says EAGAIN: ask again.
-func (r *Root) openat2(name string, flags int) (int, error) {
-	const attempts = 100
-	how := unix.OpenHow{Flags: uint64(flags) | unix.O_CLOEXEC, Resolve: resolve}
-	for range attempts {
-		fd, err := unix.Openat2(int(r.dir.Fd()), name, &how)
-		if err != unix.EAGAIN && err != unix.EINTR {
-			return fd, err
-		}
-	}
-	return -1, unix.EAGAIN
 }

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"skiff.example/stage01-chroot/rootfs/lookup"
 )
 
 // Making one thing in a directory. dir and base are what Parent returned. None
@@ -51,7 +53,7 @@ func Symlink(dir *os.File, base, text string) error {
 // missing parent of old is an error here, and a directory cannot be linked.
 func (r *Root) Link(dir *os.File, base, old string) error {
 	parent, name := split(old)
-	fd, err := r.openat2(parent, unix.O_PATH|unix.O_DIRECTORY)
+	fd, err := lookup.Openat2(r.dir, parent, unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
 		return fmt.Errorf("make hard link %q to %q: open its parent: %w", base, old, err)
 	}

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"skiff.example/stage01-chroot/rootfs/lookup"
 )
 
 // The walk that makes missing directories. openat2(2) cannot create on its
@@ -134,7 +136,7 @@ func (w *walk) follow(name string) error {
 // right only until somebody moves that directory.
 func (w *walk) restart(at []string) error {
 	w.note()
-	fd, err := w.root.openat2(orDot(strings.Join(at, "/")), unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW)
+	fd, err := lookup.Openat2(w.root.dir, orDot(strings.Join(at, "/")), unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW)
 	if err != nil {
 		return err
 	}

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The program for people to read: an instruction a line, with where its jumps go
-// and the kernel's words for what it returns.
+// The program for people to read, and for goldens: an instruction a line, with
+// where its jumps go and the kernel's words for what it returns.
 
 // String lists the program.
 func (f *Filter) String() string {

@@ -1,8 +1,14 @@
-package rootfs
+// Package binfmt looks at programs as execve(2) does: fs/exec.c,
+// fs/binfmt_elf.c and fs/binfmt_script.c of the kernel.
+//
+// execve(2) says ENOENT for a missing program, for a program whose interpreter
+// is missing and for a script whose interpreter is missing; here each gets its
+// own words, beforehand.
+package binfmt
 
 import (
 	"bytes"
-	"debug/elf"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -14,12 +20,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"skiff.example/stage01-chroot/hint"
-	"skiff.example/stage01-chroot/rootfs/inroot"
+	"skiff.example/stage01-chroot/rootfs/lookup"
 )
-
-// Whether a directory is fit to be a root. execve(2) says ENOENT for a missing
-// program, for a program whose interpreter is missing and for a script whose
-// interpreter is missing; here each gets its own words, beforehand.
 
 // DefaultPath is the PATH in a new root: a command without a slash is looked up
 // along it, and the command itself gets it.
@@ -43,8 +45,8 @@ func Check(dir, command string) error {
 }
 
 // openRoot opens dir, which should have been made before.
-func openRoot(dir string) (*inroot.Root, error) {
-	root, err := inroot.Open(dir)
+func openRoot(dir string) (*os.File, error) {
+	root, err := lookup.Root(dir)
 	switch {
 	case errors.Is(err, unix.ENOENT):
 		return nil, hint.Add(err, "make a root file system first")
@@ -54,7 +56,7 @@ func openRoot(dir string) (*inroot.Root, error) {
 	return root, err
 }
 
-func checkCommand(root *inroot.Root, command string) error {
+func checkCommand(root *os.File, command string) error {
 	if command == "" {
 		return fmt.Errorf("the command is empty: %w", unix.ENOENT)
 	}
@@ -76,7 +78,7 @@ var errNotThere = errors.New("it is not there")
 
 // checkFile looks at one executable file. depth counts interpreters of
 // interpreters: a script's may be a script.
-func checkFile(root *inroot.Root, name string, depth int) error {
+func checkFile(root *os.File, name string, depth int) error {
 	const maxDepth = 5 // exec_binprm, fs/exec.c
 	if depth > maxDepth {
 		return fmt.Errorf("too many interpreters of interpreters: %w", unix.ELOOP)
@@ -86,13 +88,13 @@ func checkFile(root *inroot.Root, name string, depth int) error {
 		return err
 	}
 	defer file.Close()
-	start, err := startOf(file)
+	start, err := Start(file)
 	switch {
 	case err != nil:
 		return err
 	case bytes.HasPrefix(start, []byte("#!")):
 		return checkScript(root, name, start, depth)
-	case bytes.HasPrefix(start, []byte(elf.ELFMAG)):
+	case IsELF(start):
 		return checkELF(root, name, file)
 	}
 	return hint.Add(fmt.Errorf("%q is neither an ELF program nor a script: %w", name, unix.ENOEXEC),
@@ -101,8 +103,8 @@ func checkFile(root *inroot.Root, name string, depth int) error {
 
 // openProgram opens a regular file that may be executed. O_NONBLOCK: a FIFO
 // with the name of a program must not make us wait.
-func openProgram(root *inroot.Root, name string) (*os.File, error) {
-	file, err := root.Lookup(name, unix.O_RDONLY|unix.O_NONBLOCK)
+func openProgram(root *os.File, name string) (*os.File, error) {
+	file, err := lookup.Open(root, name, unix.O_RDONLY|unix.O_NONBLOCK)
 	for _, errno := range []error{unix.ENOENT, unix.ENOTDIR} {
 		if errors.Is(err, errno) {
 			return nil, hint.Add(fmt.Errorf("%w: %w", errNotThere, errno),
@@ -143,8 +145,8 @@ func checkMount(file *os.File) error {
 
 // checkScript looks for a script's interpreter. A line that was written on
 // Windows ends in a carriage return, which makes it part of the name.
-func checkScript(root *inroot.Root, name string, start []byte, depth int) error {
-	interpreter, _ := parseShebang(start)
+func checkScript(root *os.File, name string, start []byte, depth int) error {
+	interpreter, _ := Shebang(start)
 	if interpreter == "" {
 		return fmt.Errorf("script %q names no interpreter: %w", name, unix.ENOEXEC)
 	}
@@ -159,23 +161,25 @@ func checkScript(root *inroot.Root, name string, start []byte, depth int) error 
 	return hint.Add(fmt.Errorf("the interpreter %q of script %q is missing: %w", interpreter, name, unix.ENOENT), advice)
 }
 
+// machines are the numbers of the usual ones: linux/elf-em.h.
+var machines = map[uint16]string{
+	3: "EM_386", 8: "EM_MIPS", 20: "EM_PPC", 21: "EM_PPC64", 22: "EM_S390", 40: "EM_ARM", 62: "EM_X86_64", 183: "EM_AARCH64",
+	243: "EM_RISCV", 258: "EM_LOONGARCH",
+}
+
 // checkELF looks at the machine that a program is for, and for its interpreter.
-func checkELF(root *inroot.Root, name string, file *os.File) error {
-	program, err := elf.NewFile(file)
+func checkELF(root *os.File, name string, file *os.File) error {
+	machine, interpreter, err := ELF(file)
 	if err != nil {
-		return fmt.Errorf("read %q: %w: %w", name, err, unix.ENOEXEC)
+		return fmt.Errorf("read %q: %w", name, err)
 	}
-	runs := map[string][]elf.Machine{
-		"amd64": {elf.EM_X86_64, elf.EM_386},
-		"arm64": {elf.EM_AARCH64, elf.EM_ARM},
-	}[runtime.GOARCH]
-	if !slices.Contains(runs, program.Machine) {
-		return hint.Add(fmt.Errorf("%q is for %v: %w", name, program.Machine, unix.ENOEXEC),
-			"this machine is "+runtime.GOARCH)
+	runs := map[string][]string{"amd64": {"EM_X86_64", "EM_386"}, "arm64": {"EM_AARCH64", "EM_ARM"}}[runtime.GOARCH]
+	if !slices.Contains(runs, machines[machine]) {
+		kind := cmp.Or(machines[machine], fmt.Sprintf("machine %d", machine))
+		return hint.Add(fmt.Errorf("%q is for %s: %w", name, kind, unix.ENOEXEC), "this machine is "+runtime.GOARCH)
 	}
-	interpreter, err := interpreterOf(program)
-	if err != nil || interpreter == "" {
-		return err
+	if interpreter == "" {
+		return nil
 	}
 	loader, err := openProgram(root, interpreter)
 	if errors.Is(err, errNotThere) {

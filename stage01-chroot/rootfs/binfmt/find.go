@@ -1,4 +1,4 @@
-package rootfs
+package binfmt
 
 import (
 	"errors"
@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"skiff.example/stage01-chroot/rootfs/lookup"
 )
 
 // Where a program is in a root file system: execvp(3).
@@ -27,7 +29,7 @@ func Find(dir, command string) (string, error) {
 	defer root.Close()
 	for folder := range strings.SplitSeq(DefaultPath, ":") {
 		name := path.Join(folder, command)
-		file, err := root.Lookup(name, unix.O_PATH)
+		file, err := lookup.Open(root, name, unix.O_PATH)
 		if err == nil {
 			return name, file.Close()
 		}

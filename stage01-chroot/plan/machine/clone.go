@@ -1,0 +1,112 @@
+package machine
+
+import (
+	"reflect"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Birth: clone3(2), where one process becomes two. The child gets the program, a stack
+// to run it on, and not Go's heap: so it takes as long for a parent of a gigabyte as
+// for a small one, the parent's pages are not shared until the child's execve(2), so
+// that it need not copy each one that it writes to meanwhile, and nothing that the
+// parent knows comes along.
+
+// CloneArgs is struct clone_args of clone3(2), in its third version (88 bytes,
+// Linux 5.7).
+type CloneArgs struct {
+	Flags, Pidfd, ChildTid, ParentTid, ExitSignal uint64
+	Stack, StackSize, TLS                         uint64
+	SetTid, SetTidSize, Cgroup                    uint64
+}
+
+const (
+	// stackSize is that of the child's stack, in bytes: the functions here are
+	// nosplit, and the linker lets a chain of these have 800 bytes.
+	stackSize = 8 << 10
+	// tlsSize is that of the child's thread-local storage, of which Go's code
+	// reads a word at some offset from the middle.
+	tlsSize = 4 << 10
+)
+
+// childArgs is what the child finds at the beginning of its stack: its code, and what
+// that works on.
+type childArgs struct {
+	code      uintptr
+	ops       *Op
+	count     int
+	registers *uintptr
+	page      *Page
+	failed    uintptr
+}
+
+// Clone starts a child that runs the program; if that comes to an end without
+// execve(2) or exit_group(2), the child ends with status failed. It returns in the
+// parent only, with the child's pid and, since args ask for CLONE_PIDFD, a descriptor.
+//
+// All signals must be blocked in this thread, which must be the caller's own
+// (runtime.LockOSThread), and no second one may call it at the same time.
+func Clone(args CloneArgs, program *Program, failed uintptr) (pid, pidfd int, errno syscall.Errno) {
+	m := &program.Memory
+	stack, tls := m.Take(stackSize), m.Take(tlsSize)
+	// Safety: Take has made room. The structures lie in the program's memory, which
+	// does not move, and the child has it as well.
+	top := (*childArgs)(unsafe.Add(stack, stackSize-unsafe.Sizeof(childArgs{})))
+	*top = childArgs{reflect.ValueOf(child).Pointer(), &program.Ops[0], len(program.Ops), &program.Registers[0], program.Page, failed}
+	fd := (*int32)(m.Take(int(unsafe.Sizeof(int32(0)))))
+	args.Flags |= unix.CLONE_SETTLS
+	args.Stack, args.StackSize = uint64(uintptr(stack)), uint64(uintptr(unsafe.Pointer(top))-uintptr(stack))
+	args.TLS = uint64(uintptr(tls) + tlsSize/2)
+	args.Pidfd = uint64(uintptr(unsafe.Pointer(fd)))
+	kept := (*CloneArgs)(m.Take(int(unsafe.Sizeof(args))))
+	*kept = args
+
+	adviseHeap(unix.MADV_DONTFORK)
+	r := cloneChild(kept, unsafe.Sizeof(args))
+	adviseHeap(unix.MADV_DOFORK)
+	if errno := errnoOf(r); errno != 0 {
+		return 0, -1, errno
+	}
+	return int(r), int(*fd), 0
+}
+
+// cloneChild is clone3(2). The child, on a stack of its own, calls childArgs.code with
+// the address of childArgs.
+//
+//go:noescape
+func cloneChild(args *CloneArgs, size uintptr) uintptr
+
+// child is all that the child does.
+//
+// Safety: nosplit, so that it does not try to grow the stack; norace, because the
+// race detector is a runtime of its own. What it calls is nosplit too, and in this
+// package.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+//go:noinline
+func child(a *childArgs) {
+	Loop(a.ops, a.count, a.registers, a.page)
+	Exit(a.failed)
+}
+
+// adviseHeap says whether Go's heap is for children as well: madvise(2). Go takes
+// memory in arenas of 64 MiB, one behind the other (runtime/malloc.go). One that is
+// missed is copied, which is slower and no worse.
+func adviseHeap(advice uintptr) {
+	const arena = 64 << 20
+	here := uintptr(unsafe.Pointer(new([64]byte))) &^ (arena - 1)
+	for at := here; advise(at, arena, advice); at += arena {
+	}
+	for at := here - arena; advise(at, arena, advice); at -= arena {
+	}
+}
+
+// advise tells whether there was anything to advise about.
+func advise(at, size, advice uintptr) bool {
+	errno := errnoOf(call(unix.SYS_MADVISE, at, size, advice, 0, 0, 0))
+	return errno == 0
+}
