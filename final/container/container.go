@@ -24,7 +24,6 @@ import (
 	"skiff.example/stage02-namespaces/namespace"
 	"skiff.example/stage03-cgroups/cgroup"
 	"skiff.example/stage03-cgroups/journal"
-	"skiff.example/stage04-overlay/overlay"
 )
 
 // A Runtime keeps containers below one state folder.
@@ -48,8 +47,8 @@ type Config struct {
 	Text   []byte // config.json, if that is Spec as it stands
 
 	// Prepare makes on the host what Spec needs, and records it. It may
-	// change Spec. Nil does nothing.
-	Prepare func(*journal.Journal) (*overlay.Stack, error)
+	// change Spec. For layers see oci.Container. Nil does nothing.
+	Prepare func(*journal.Journal) (layers func(*plan.Plan) error, err error)
 	// Connect gives the new process, which waits meanwhile, a network. Nil
 	// does nothing.
 	Connect func(j *journal.Journal, pid int) error
@@ -121,9 +120,9 @@ func (c *Container) assemble(begin func(*Container) (beginning, error)) (err err
 	if c.journal, err = journal.Open(filepath.Join(c.dir, journalFile)); err != nil {
 		return err
 	}
-	var stack *overlay.Stack
+	var layers func(*plan.Plan) error
 	if c.config.Prepare != nil {
-		if stack, err = c.config.Prepare(c.journal); err != nil {
+		if layers, err = c.config.Prepare(c.journal); err != nil {
 			return err
 		}
 	}
@@ -133,11 +132,11 @@ func (c *Container) assemble(begin func(*Container) (beginning, error)) (err err
 	if err := errors.Join(c.chooseCgroup(), c.makeResctrl()); err != nil {
 		return err
 	}
-	return c.launch(stack, begin)
+	return c.launch(layers, begin)
 }
 
 // launch makes what the plan needs, and starts the process.
-func (c *Container) launch(stack *overlay.Stack, begin func(*Container) (beginning, error)) (err error) {
+func (c *Container) launch(layers func(*plan.Plan) error, begin func(*Container) (beginning, error)) (err error) {
 	set, err := namespace.NewSet(c.config.Spec.Linux.Namespaces)
 	if err != nil {
 		return err
@@ -176,7 +175,7 @@ func (c *Container) launch(stack *overlay.Stack, begin func(*Container) (beginni
 	// A lock is held for as long as somebody has the file open: flock(2).
 	unlock := plan.Close(plan.Descriptor{Number: int(c.lock.Fd()), Name: "lock"}).Doing("leave the lock to the parent")
 	born, err := c.planAndCgroup(oci.Container{
-		Spec: c.config.Spec, Namespaces: set, First: shed.Steps(), Prepared: append(gate.Steps(), unlock), Mounted: mounted.steps(), Begin: start.steps, Stack: stack,
+		Spec: c.config.Spec, Namespaces: set, First: shed.Steps(), Prepared: append(gate.Steps(), unlock), Mounted: mounted.steps(), Begin: start.steps, Layers: layers,
 	})
 	defer func() { err = errors.Join(err, c.planned.Close()) }()
 	if err != nil {

@@ -106,12 +106,12 @@ type run struct {
 
 // prepare makes the container's writable layer and the files of its own that
 // it finds in /etc.
-func (r *run) prepare(j *journal.Journal) (*overlay.Stack, error) {
+func (r *run) prepare(j *journal.Journal) (layers func(*plan.Plan) error, err error) {
 	above := filepath.Join(r.engine.Root, "containers")
 	if err := os.MkdirAll(above, 0o700); err != nil {
 		return nil, fmt.Errorf("make folder for containers: %w", err)
 	}
-	above, err := filepath.EvalSymlinks(above) // undoing follows no links
+	above, err = filepath.EvalSymlinks(above) // undoing follows no links
 	if err != nil {
 		return nil, fmt.Errorf("find folder for containers: %w", err)
 	}
@@ -127,7 +127,12 @@ func (r *run) prepare(j *journal.Journal) (*overlay.Stack, error) {
 	if err := os.Mkdir(r.spec.Root.Path, 0o755); err != nil {
 		return nil, fmt.Errorf("make mount point of the root: %w", err)
 	}
-	return &stack, r.writeEtc()
+	return func(p *plan.Plan) error {
+		steps, err := stack.Steps(r.spec.Root.Path)
+		p.Section(4, "stack the layers")
+		p.Add(steps...)
+		return err
+	}, r.writeEtc()
 }
 
 // connect gives the container its network.

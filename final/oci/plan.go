@@ -15,7 +15,6 @@ import (
 	"skiff.example/stage02-namespaces/mount"
 	"skiff.example/stage02-namespaces/namespace"
 	"skiff.example/stage03-cgroups/cgroupmount"
-	"skiff.example/stage04-overlay/overlay"
 )
 
 // From a configuration to the plan of a container's first process, in the order
@@ -51,8 +50,9 @@ type Container struct {
 	// parent, see security.Rights. Nil if there is none.
 	Handover *security.Handover
 
-	// Stack is mounted on the root's path first. Nil takes what is there.
-	Stack *overlay.Stack
+	// Layers adds the steps that mount something on the root's path first. Nil takes
+	// what is there.
+	Layers func(*plan.Plan) error
 	// Cgroups are the container's groups: hierarchy ("memory", "name=systemd";
 	// "" for version 2) → directory, see cgroup.Manager.Paths.
 	Cgroups map[string]string
@@ -178,13 +178,10 @@ func (c *Container) fileSystem(p *plan.Plan) error {
 		mount.StepAside(p)
 	}
 	mount.Detach(p, propagation)
-	if c.Stack != nil {
-		steps, err := c.Stack.Steps(c.Spec.Root.Path)
-		if err != nil {
+	if c.Layers != nil {
+		if err := c.Layers(p); err != nil {
 			return err
 		}
-		p.Section(4, "stack the layers")
-		p.Add(steps...)
 	}
 	root := mount.NewRoot(p, c.Spec.Root.Path)
 	c.root = root
