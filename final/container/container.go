@@ -53,15 +53,9 @@ type Config struct {
 	// does nothing.
 	Connect func(j *journal.Journal, pid int) error
 
-	PidFile         string    // where to write the process's id, or ""
-	PidfdSocket     string    // where to send a pidfd of the process, or ""
-	ConsoleSocket   string    // where to send the terminal's master, or ""
-	KeepDescriptors int       // how many descriptors from 3 on the program inherits
-	Keep            bool      // Run leaves the container when its program has ended, for Delete
-	NoNewKeyring    bool      // leave the program the session keyring of who makes the container
-	Warn            io.Writer // where warnings go
-	Timed           bool      // measure the steps
-	Signals         *Signals  // what Run passes on; nil: it catches them itself, until it returns
+	Options
+	Keep         bool // Run leaves the container when its program has ended, for Delete
+	NoNewKeyring bool // leave the program the session keyring of who makes the container
 }
 
 // A Container is one that this process is making or running.
@@ -78,12 +72,8 @@ type Container struct {
 
 	foundGroup bool // see State.FoundGroup
 
-	terminal *terminal
-	listener *listener
-	plan     *plan.Plan
-	planned  *oci.Container // holds what the plan needs open, until the process is there
-	process  *launch.Process
-	state    *State
+	newcomer
+	state *State
 }
 
 // beginning says how the program of a container waits for start: the steps
@@ -108,7 +98,7 @@ func (r *Runtime) make(config Config, attended bool, begin func(*Container) (beg
 	if err != nil {
 		return nil, err
 	}
-	c := &Container{runtime: r, dir: dir, lock: held, config: config, attended: attended}
+	c := &Container{runtime: r, dir: dir, lock: held, config: config, attended: attended, newcomer: newcomer{options: config.Options}}
 	if err := c.assemble(begin); err != nil {
 		return nil, errors.Join(c.why(err), c.destroy())
 	}
@@ -226,27 +216,15 @@ func (c *Container) planAndCgroup(planned oci.Container) (born *os.File, err err
 	return born, nil
 }
 
-// makePlan computes the plan and passes its warnings on.
-func (c *Container) makePlan() (err error) {
+// makePlan computes the plan.
+func (c *Container) makePlan() error {
 	p := c.planned
 	p.Cgroups = c.cgroup.Paths()
 	_, p.Entrances = waysIn(p.Cgroups, c.foundGroup, c.resctrl)
-	p.Terminal, p.KeepDescriptors = c.terminal.forPlan(), c.config.KeepDescriptors
-	if c.listener, err = newListener(p.Spec); err != nil {
-		return err
-	}
-	p.Handover = c.listener.forPlan()
 	if !c.config.NoNewKeyring {
 		p.Keyring = oci.Keyring(c.config.ID)
 	}
-	var warnings []string
-	if c.plan, warnings, err = p.Plan(); err != nil {
-		return err
-	}
-	for _, w := range warnings {
-		fmt.Fprintln(c.config.Warn, "warning:", w)
-	}
-	return nil
+	return c.newcomer.makePlan(p.Plan)
 }
 
 // attend does what only the parent can do for the process, which waits at the
@@ -307,30 +285,14 @@ func (c *Container) remember() error {
 	return c.state.write(c.dir)
 }
 
-// announce tells who is to know of the process: the pid file, and the socket that
-// gets a pidfd. It comes last, so that an error leaves none behind.
-func (c *Container) announce() error {
-	if c.config.PidfdSocket != "" {
-		// The message is runc's.
-		if err := sendFile(c.config.PidfdSocket, "standard", c.process.Pidfd()); err != nil {
-			return err
-		}
-	}
-	if c.config.PidFile == "" {
-		return nil
-	}
-	return writePidFile(c.config.PidFile, c.process.Pid)
-}
-
 // destroy ends the process and unmakes everything on the host. It may be
 // called at any point of a container's life, and more than once.
 func (c *Container) destroy() error {
 	var errs []error
 	if c.process != nil {
-		errs = append(errs, c.process.Kill(), c.process.Close())
-		c.process = nil
+		errs = append(errs, c.process.Kill())
 	}
-	errs = append(errs, c.terminal.Close(), c.listener.Close())
+	errs = append(errs, c.close())
 	if c.dir != "" {
 		state := c.state
 		if !c.hooked {

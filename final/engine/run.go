@@ -78,14 +78,13 @@ func (e *Engine) Run(ctx context.Context, o Options) (status int, err error) {
 	}
 	run := &run{engine: e, options: o, image: img, spec: spec}
 	config := container.Config{
-		ID: o.Name, Bundle: e.Root, Spec: spec, Warn: e.Out,
-		Prepare: run.prepare, Connect: run.connect, Timed: o.Explain != nil,
+		ID: o.Name, Bundle: e.Root, Spec: spec, Prepare: run.prepare, Connect: run.connect,
+		Options: container.Options{Warn: e.Out, Timed: o.Explain != nil},
 	}
-	var observe func(*plan.Plan, []launch.Timing)
 	if o.Explain != nil {
-		observe = func(_ *plan.Plan, times []launch.Timing) { launch.Explain(o.Explain, times) }
+		config.Observe = func(_ *plan.Plan, times []launch.Timing) { launch.Explain(o.Explain, times) }
 	}
-	return e.runtime().Run(config, observe)
+	return e.runtime().Run(config)
 }
 
 // newID makes up an id.
