@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"time"
@@ -340,11 +341,8 @@ func (r *Runtime) undo(dir string, j *journal.Journal, state *State, warn io.Wri
 
 // undoers are all kinds of entries that a journal here can have.
 func (r *Runtime) undoers() journal.Undoers {
-	all := journal.Undoers{}
-	for _, some := range []journal.Undoers{journal.Files(), cgroup.Undoers(), r.Undoers} {
-		for kind, undo := range some {
-			all[kind] = undo
-		}
-	}
+	all := journal.Files()
+	maps.Copy(all, cgroup.Undoers())
+	maps.Copy(all, r.Undoers)
 	return all
 }
