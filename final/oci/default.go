@@ -8,7 +8,6 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
-	"skiff.example/stage01-chroot/plan"
 	"skiff.example/stage02-namespaces/execvp"
 )
 
@@ -48,15 +47,10 @@ func Default() *specs.Spec {
 // package managers and servers of common images, and nothing that reaches
 // beyond the container.
 func DefaultCapabilities() []string {
-	var names []string
-	for n := range 64 {
-		switch name := plan.CapabilityName(n); name {
-		case "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID", "CAP_SETUID", "CAP_SETPCAP",
-			"CAP_NET_BIND_SERVICE", "CAP_NET_RAW", "CAP_SYS_CHROOT", "CAP_MKNOD", "CAP_AUDIT_WRITE", "CAP_SETFCAP":
-			names = append(names, name)
-		}
+	return []string{
+		"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID", "CAP_SETUID", "CAP_SETPCAP",
+		"CAP_NET_BIND_SERVICE", "CAP_NET_RAW", "CAP_SYS_CHROOT", "CAP_MKNOD", "CAP_AUDIT_WRITE", "CAP_SETFCAP",
 	}
-	return names
 }
 
 // defaultMounts are what programs expect below /proc, /dev and /sys:
