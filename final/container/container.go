@@ -60,6 +60,7 @@ type Config struct {
 	KeepDescriptors int       // how many descriptors from 3 on the program inherits
 	Keep            bool      // Run leaves the container when its program has ended, for Delete
 	NoNewKeyring    bool      // leave the program the session keyring of who makes the container
+	NoPivot         bool      // see oci.Container.NoPivot
 	Warn            io.Writer // where warnings go
 	Timed           bool      // measure the steps
 	Signals         *Signals  // what Run passes on; nil: it catches them itself, until it returns
@@ -177,6 +178,7 @@ func (c *Container) launch(stack *overlay.Stack, begin func(*Container) (beginni
 	unlock := plan.Close(plan.Descriptor{Number: int(c.lock.Fd()), Name: "lock"}).Doing("leave the lock to the parent")
 	born, err := c.planAndCgroup(oci.Container{
 		Spec: c.config.Spec, Namespaces: set, First: shed.Steps(), Prepared: append(gate.Steps(), unlock), Mounted: mounted.steps(), Begin: start.steps, Stack: stack,
+		NoPivot: c.config.NoPivot,
 	})
 	defer func() { err = errors.Join(err, c.planned.Close()) }()
 	if err != nil {

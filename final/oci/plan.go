@@ -67,6 +67,8 @@ type Container struct {
 	// Keyring is the name of the process's session keyring, see Keyring. ""
 	// leaves it that of whoever calls us.
 	Keyring string
+	// NoPivot moves the root over the host's and chroots, see mount.Root.Move.
+	NoPivot bool
 	// Init is the first process of a container that runs, for the plan of a
 	// further one, see ExecPlan.
 	Init int
@@ -221,17 +223,20 @@ func (c *Container) fileSystem(p *plan.Plan) error {
 	if c.Spec.Root.Readonly {
 		root.ReadOnly()
 	}
-	c.enter(root)
-	return nil
+	return c.enter(root)
 }
 
 // enter makes the root the process's.
-func (c *Container) enter(root *mount.Root) {
-	if c.Namespaces.Has(unix.CLONE_NEWNS) {
-		root.Pivot()
-	} else {
+func (c *Container) enter(root *mount.Root) error {
+	switch {
+	case !c.Namespaces.Has(unix.CLONE_NEWNS):
 		root.Return()
+	case c.NoPivot:
+		return root.Move()
+	default:
+		root.Pivot()
 	}
+	return nil
 }
 
 // mount adds the steps for one mount. Two are not mounts like others: the

@@ -59,6 +59,7 @@ func newApp() *cli.App {
 			&cli.BoolFlag{Name: "debug", Usage: "also log what is done"},
 			&cli.StringFlag{Name: "log", Usage: "file for warnings and errors, beside standard error"},
 			&cli.StringFlag{Name: "log-format", Value: "text", Usage: "text or json"},
+			&cli.StringFlag{Name: "criu", Value: "criu", Usage: "the program that checkpoints and restores"},
 			&cli.StringFlag{Name: "root", Value: stateFolder(), Usage: "folder for the state of containers"},
 			&cli.BoolFlag{Name: "systemd-cgroup", Usage: "let systemd make the cgroups (not supported)"},
 			&cli.StringFlag{Name: "rootless", Value: "auto", Usage: "true, false or auto: whether the caller is an ordinary user"},

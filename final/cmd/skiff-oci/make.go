@@ -8,7 +8,6 @@ import (
 
 	"skiff.example/final/container"
 	"skiff.example/final/oci"
-	"skiff.example/stage01-chroot/hint"
 )
 
 // The commands that make containers from a bundle, and begin them: create, start,
@@ -24,7 +23,7 @@ func makeFlags(more ...cli.Flag) []cli.Flag {
 		&cli.StringFlag{Name: "console-socket", Usage: "unix socket that gets the terminal's master"},
 		&cli.StringFlag{Name: "pidfd-socket", Usage: "unix socket that gets a descriptor of the process"},
 		&cli.StringFlag{Name: "pid-file", Usage: "file that gets the process's id"},
-		&cli.BoolFlag{Name: "no-pivot", Usage: "leave the host's root by moving mounts, for a root on an initramfs"},
+		&cli.BoolFlag{Name: "no-pivot", Usage: "cover the host's root instead of replacing it, where that is an initramfs"},
 		&cli.BoolFlag{Name: "no-new-keyring", Usage: "leave the program the caller's session keyring"},
 		&cli.IntFlag{Name: "preserve-fds", Usage: "how many descriptors from 3 on the program inherits"},
 		explainFlag(),
@@ -36,15 +35,13 @@ func configOf(c *cli.Context, id string) (container.Config, error) {
 	if n := c.Int("preserve-fds"); n < 0 {
 		return container.Config{}, fmt.Errorf("%s: --preserve-fds %d: want 0 or more", c.Command.Name, n)
 	}
-	if c.Bool("no-pivot") {
-		return container.Config{}, hint.Add(errors.New("--no-pivot: not supported"), "on an initramfs, mount a tmpfs and keep the root file systems there")
-	}
 	spec, text, err := oci.Load(c.String("bundle"))
 	if err != nil {
 		return container.Config{}, err
 	}
 	config := container.Config{
-		ID: id, Bundle: c.String("bundle"), Spec: spec, Text: text, Warn: logOf(c), NoNewKeyring: c.Bool("no-new-keyring"), Timed: explains(c),
+		ID: id, Bundle: c.String("bundle"), Spec: spec, Text: text, Warn: logOf(c), NoNewKeyring: c.Bool("no-new-keyring"),
+		NoPivot: c.Bool("no-pivot"), Timed: explains(c),
 		PidFile: c.String("pid-file"), PidfdSocket: c.String("pidfd-socket"), ConsoleSocket: c.String("console-socket"),
 		KeepDescriptors: c.Int("preserve-fds"),
 	}
