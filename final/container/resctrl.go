@@ -5,7 +5,6 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
-	"skiff.example/final/oci"
 	"skiff.example/final/resctrl"
 )
 
@@ -31,11 +30,11 @@ func (c *Container) makeResctrl() error {
 // bandwidth; an empty schema leaves it. As in runc, a container that was made
 // without a share has no group to change.
 func (r *Runtime) UpdateResctrl(id, l3Cache, memoryBandwidth string) error {
-	dir, _, err := r.find(id)
+	dir, state, err := r.find(id)
 	if err != nil {
 		return err
 	}
-	spec, err := oci.Load(dir)
+	spec, err := state.loadConfig(dir)
 	if err != nil {
 		return err
 	}

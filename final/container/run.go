@@ -60,12 +60,18 @@ func (r *Runtime) Run(config Config, observe func(*plan.Plan, []launch.Timing)) 
 	if observe != nil {
 		observe(c.plan, c.process.Times())
 	}
+	status, err = c.wait(signals)
+	return status, errors.Join(err, drained())
+}
+
+// wait waits for the end of the first process, and passes signals on meanwhile.
+func (c *Container) wait(signals *Signals) (status int, err error) {
 	ended := make(chan struct{})
 	go c.forward(signals.got, ended)
 	end, err := c.process.Wait()
 	close(ended)
 	c.warnOfEnd(end)
-	return exitStatus(end), errors.Join(err, drained())
+	return exitStatus(end), err
 }
 
 // begin lets the program begin, and runs the hooks before and after.
