@@ -16,7 +16,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"skiff.example/final/oci"
-	"skiff.example/stage01-chroot/hint"
 	"skiff.example/stage01-chroot/plan"
 	"skiff.example/stage02-namespaces/launch"
 	"skiff.example/stage02-namespaces/mount"
@@ -194,7 +193,10 @@ func (c *Container) callRestore(criu Criu, root string) (pid int, err error) {
 		files = append(files, f)
 	}
 	if err := criu.run(args, files...); err != nil {
-		return 0, hint.Add(err, "standard input, output and error must be what they were at the checkpoint: a pipe, a file of that mode")
+		if strings.Contains(err.Error(), ": File fd/") {
+			err = fmt.Errorf("%w: standard input, output and error must be of the kind and mode that they had at the checkpoint", err)
+		}
+		return 0, err
 	}
 	text, err := os.ReadFile(pidFile)
 	if err != nil {

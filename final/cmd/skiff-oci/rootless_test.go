@@ -11,6 +11,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"skiff.example/stage01-chroot/testkit"
+	"skiff.example/stage03-cgroups/cgroup"
 )
 
 // skiff-oci as an ordinary user, with the bundle that `runc spec --rootless`
@@ -104,5 +105,39 @@ func TestARootlessExec(t *testing.T) {
 	}
 	if r := as("pause", b.id); r.status != 1 || !strings.Contains(r.err, "has no cgroup of its own") {
 		t.Errorf("pause: status %d, %s", r.status, r.err)
+	}
+}
+
+// CVE-2023-25809: groups that were delegated to the user are not the container's to
+// change.
+func TestARootlessContainerCannotChangeTheUsersGroups(t *testing.T) {
+	testkit.HostUnchanged(t)
+	hierarchies, err := cgroup.Detect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	group, err := hierarchies.New("/skiff-test-delegated")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newBundle(t)
+	b.must(group.Create(nil))
+	t.Cleanup(func() { b.must(group.Delete()) })
+	for _, dir := range group.Paths() {
+		b.must(os.Chown(dir, nobody, nobody))
+	}
+	b.must(os.Chown(b.dir, nobody, nobody))
+	b.reachable()
+	b.must(os.Chown(b.path("."), nobody, nobody))
+	for _, spec := range []*exec.Cmd{exec.Command("runc", "spec", "--rootless", "--bundle", b.dir), b.asNobody("spec", "--rootless", "--bundle", b.dir)} {
+		b.must(os.Remove(b.config()))
+		spec.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+		if r := b.finish(spec); r.status != 0 {
+			t.Fatal(r.err)
+		}
+		b.edit(program("sh", "-c", "for d in $(busybox find /sys/fs/cgroup -name skiff-test-delegated); do busybox mkdir $d/mine && echo made; done; echo tried"))
+		if r := b.finish(b.asNobody("run", "--bundle", b.dir, b.id)); r.out != "tried\n" {
+			t.Errorf("%q: status %d, %s%s", spec.Args, r.status, r.out, r.err)
+		}
 	}
 }
