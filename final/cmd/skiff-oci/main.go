@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/urfave/cli/v2"
@@ -106,7 +107,9 @@ func before(c *cli.Context) error {
 		return hint.Add(err, "leave the flag out, and tell the engine to use the cgroupfs driver: podman --cgroup-manager=cgroupfs, "+
 			"dockerd --exec-opt native.cgroupdriver=cgroupfs, containerd SystemdCgroup = false")
 	}
-	logOf(c).debug("skiff-oci %q", os.Args[1:])
+	if again := []string{"create", "run", "exec"}; !slices.Contains(again, c.Args().First()) || !container.Restarts() {
+		logOf(c).debug("skiff-oci %q", os.Args[1:])
+	}
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -53,9 +54,13 @@ func TestTheRootlessBundleRuns(t *testing.T) {
 		t.Fatalf("runc spec --rootless: %v\n%s", err, out)
 	}
 	b.edit(program("sh", "-c", "busybox id -u; busybox hostname; echo $$; echo x > /dev/null && echo null"), func(s *specs.Spec) { s.Hostname = "box" })
-	r := b.finish(b.asNobody("run", "--bundle", b.dir, b.id))
+	log := filepath.Join(b.dir, "log")
+	r := b.finish(b.asNobody("--debug", "--log", log, "run", "--bundle", b.dir, b.id))
 	if r.status != 0 || r.out != "0\nbox\n1\nnull\n" {
 		t.Errorf("status %d, printed %q\n%s", r.status, r.out, r.err)
+	}
+	if text := b.read(log); strings.Count(text, "\n") != 1 { // though the program starts twice: CVE-2019-5736
+		t.Errorf("the log has\n%s", text)
 	}
 }
 
