@@ -57,6 +57,7 @@ type Config struct {
 	Options
 	Keep         bool // Run leaves the container when its program has ended, for Delete
 	NoNewKeyring bool // leave the program the session keyring of who makes the container
+	NoPivot      bool // see oci.Container.NoPivot
 }
 
 // A Container is one that this process is making or running.
@@ -167,6 +168,7 @@ func (c *Container) launch(layers func(*plan.Plan) error, begin func(*Container)
 	unlock := plan.Close(plan.Descriptor{Number: int(c.lock.Fd()), Name: "lock"}).Doing("leave the lock to the parent")
 	born, err := c.planAndCgroup(oci.Container{
 		Spec: c.config.Spec, Namespaces: set, First: shed.Steps(), Prepared: append(gate.Steps(), unlock), Mounted: mounted.steps(), Begin: start.steps, Layers: layers,
+		NoPivot: c.config.NoPivot,
 	})
 	defer func() { err = errors.Join(err, c.planned.Close()) }()
 	if err != nil {

@@ -154,6 +154,7 @@ func (r *run) connect(j *journal.Journal, pid int) error {
 // container.
 func configure(img *image.Image, o Options) (*specs.Spec, error) {
 	spec := oci.Default()
+	spec.Linux.MaskedPaths = append(spec.Linux.MaskedPaths, oci.Thermal("/sys")...)
 	spec.Annotations = map[string]string{imageAnnotation: img.Digest.String()}
 	spec.Root.Readonly = o.ReadOnly
 	spec.Process.Terminal = o.Terminal

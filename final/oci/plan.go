@@ -67,6 +67,8 @@ type Container struct {
 	// Keyring is the name of the process's session keyring, see Keyring. ""
 	// leaves it that of whoever calls us.
 	Keyring string
+	// NoPivot moves the root over the host's and chroots, see mount.Root.Move.
+	NoPivot bool
 	// Init is the first process of a container that runs, for the plan of a
 	// further one, see ExecPlan.
 	Init int
@@ -204,6 +206,7 @@ func (c *Container) fileSystem(p *plan.Plan) error {
 	}
 	p.Section(chapter, "wait for hooks")
 	p.Add(c.Mounted...)
+	makeDirectory(p, root.FD(), c.Spec.Process.Cwd)
 	if err := sysctls(p, &c.attributes.proc, c.Spec.Linux.Sysctl, c.Namespaces); err != nil {
 		return err
 	}
@@ -218,17 +221,20 @@ func (c *Container) fileSystem(p *plan.Plan) error {
 	if c.Spec.Root.Readonly {
 		root.ReadOnly()
 	}
-	c.enter(root)
-	return nil
+	return c.enter(root)
 }
 
 // enter makes the root the process's.
-func (c *Container) enter(root *mount.Root) {
-	if c.Namespaces.Has(unix.CLONE_NEWNS) {
-		root.Pivot()
-	} else {
+func (c *Container) enter(root *mount.Root) error {
+	switch {
+	case !c.Namespaces.Has(unix.CLONE_NEWNS):
 		root.Return()
+	case c.NoPivot:
+		return root.Move()
+	default:
+		root.Pivot()
 	}
+	return nil
 }
 
 // mount adds the steps for one mount. Two are not mounts like others: the
@@ -379,27 +385,6 @@ func (c *Container) setgroupsDenied() (bool, error) {
 		return namespace.SetgroupsDenied(c.Init)
 	}
 	return namespace.SetgroupsDenied(os.Getpid())
-}
-
-// changeDirectory opens the working directory below the root and steps into
-// what was opened, so the process is inside its root, whatever getcwd(2) would say. A
-// path like /proc/self/fd/7 would lead out through a descriptor that the parent has
-// left open (CVE-2024-21626): links of that kind are not followed.
-//
-// before are the steps for a process that is still root, since the user may have no
-// right to go there. after are those for one that has become the user, and root had
-// none: so it is in a FUSE file system, or where root of a user namespace is nobody.
-func changeDirectory(p *plan.Plan, dir string) (before, after []plan.Step) {
-	cwd, entered := p.Register("cwd"), p.Register("entered")
-	how := unix.OpenHow{
-		Flags:   unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC,
-		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
-	}
-	const missing = "process.cwd must exist in the container"
-	open := plan.Openat2(plan.CWD, dir, how).Into(cwd).Doing("change directory to %q", dir).Hint(unix.ENOENT, missing)
-	enter := plan.Fchdir(cwd).Into(entered).Doing("change directory to %q", dir)
-	before = []plan.Step{open.Accept(unix.EACCES), enter.Accept(unix.EACCES).When(cwd)}
-	return before, []plan.Step{open.Unless(entered), enter.Unless(entered)}
 }
 
 // umaskOf is the umask of the program: 022 unless the configuration says

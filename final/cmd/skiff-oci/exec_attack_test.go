@@ -6,10 +6,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"skiff.example/stage01-chroot/testkit"
 )
@@ -125,5 +127,43 @@ func TestExecHasNothingOfTheCallersEnvironment(t *testing.T) {
 	cmd.Env = append(os.Environ(), "SECRET=1", "LD_PRELOAD=/x", "LISTEN_FDS=3")
 	if r := b.finish(cmd); strings.Contains(r.out, "SECRET") || strings.Contains(r.out, "LD_PRELOAD") || strings.Contains(r.out, "LISTEN_FDS") {
 		t.Errorf("it has %s", r.out)
+	}
+}
+
+// CVE-2022-24769, CVE-2022-27649 to 27652, CVE-2025-27612: a capability that exec adds
+// is not inheritable, and so is not that of every program with file capabilities.
+func TestCapabilitiesThatExecAddsAreNotInherited(t *testing.T) {
+	b := sleeping(t)
+	defer b.end()
+	const admin = 1 << unix.CAP_NET_ADMIN
+	out := b.succeed("exec", "--cap", "CAP_NET_ADMIN", b.id, "busybox", "grep", "^Cap", "/proc/self/status")
+	for line := range strings.Lines(out) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), ":\t")
+		set, err := strconv.ParseUint(value, 16, 64)
+		b.must(err)
+		given := name != "CapInh" && name != "CapAmb"
+		if has := set&admin != 0; has != given || !given && set != 0 {
+			t.Errorf("%s is %#x", name, set)
+		}
+	}
+}
+
+// CVE-2026-30892, CVE-2024-40635: each form of a user is the one that it says or is
+// refused, and none of them is root but 0.
+func TestEveryFormOfAUser(t *testing.T) {
+	b := sleeping(t, func(s *specs.Spec) { s.Process.User = specs.User{UID: 7, GID: 8} })
+	defer b.end()
+	for form, want := range map[string]string{
+		"1": "1 8", "1:2": "1 2", "0": "0 8", "0:0": "0 0", "5:0": "5 0", "01": "1 8", "2147483647": "2147483647 8", "1:2147483647": "1 2147483647",
+		"": "", ":": "", ":1": "", "1:": "", "-1": "", "1:-1": "", "+1": "", " 1": "", "1 ": "", "0x1": "", "1.0": "", "1:2:3": "", "root": "", "1:root": "",
+		"2147483648": "", "4294967295": "", "4294967296": "", "18446744073709551616": "", "1:4294967296": "", "１": "",
+	} {
+		r := b.do("exec", "--user", form, b.id, "sh", "-c", "echo $(busybox id -u) $(busybox id -g)")
+		switch {
+		case want == "" && (r.status != 255 || r.out != ""):
+			t.Errorf("user %q: status %d, ran as %q", form, r.status, r.out)
+		case want != "" && r.out != want+"\n":
+			t.Errorf("user %q ran as %q, want %q\n%s", form, r.out, want, r.err)
+		}
 	}
 }

@@ -8,7 +8,6 @@ import (
 
 	"skiff.example/final/container"
 	"skiff.example/final/oci"
-	"skiff.example/stage01-chroot/hint"
 )
 
 // The commands that make containers from a bundle, and begin them: create, start,
@@ -44,7 +43,7 @@ func optionsOf(c *cli.Context) (container.Options, error) {
 func makeFlags(more ...cli.Flag) []cli.Flag {
 	return append(processFlags(
 		bundleFlag,
-		&cli.BoolFlag{Name: "no-pivot", Usage: "leave the host's root by moving mounts, for a root on an initramfs"},
+		&cli.BoolFlag{Name: "no-pivot", Usage: "cover the host's root instead of replacing it, where that is an initramfs"},
 		&cli.BoolFlag{Name: "no-new-keyring", Usage: "leave the program the caller's session keyring"},
 	), more...)
 }
@@ -55,15 +54,13 @@ func configOf(c *cli.Context, id string) (container.Config, error) {
 	if err != nil {
 		return container.Config{}, fmt.Errorf("%s: %w", c.Command.Name, err)
 	}
-	if c.Bool("no-pivot") {
-		return container.Config{}, hint.Add(errors.New("--no-pivot: not supported"), "on an initramfs, mount a tmpfs and keep the root file systems there")
-	}
 	spec, text, err := oci.Load(c.String("bundle"))
 	if err != nil {
 		return container.Config{}, err
 	}
 	config := container.Config{
 		ID: id, Bundle: c.String("bundle"), Spec: spec, Text: text, Options: options, NoNewKeyring: c.Bool("no-new-keyring"),
+		NoPivot: c.Bool("no-pivot"),
 	}
 	config.InheritListeners()
 	return config, nil
