@@ -20,11 +20,14 @@ import (
 // that become a layer. All of it happens in a temporary folder.
 
 // stage is where the demonstration happens.
-type stage struct{ *narrate.Stage }
+type stage struct {
+	*narrate.Stage
+	aside io.Writer // for what differs from machine to machine
+}
 
 // demo shows the chapter to w, and leaves the host as it was. Ctrl-C ends ctx,
 // that ends the command that runs, and what is deferred here cleans up.
-func demo(ctx context.Context, w io.Writer) (err error) {
+func demo(ctx context.Context, w, aside io.Writer) (err error) {
 	if err := command.NeedRoot("the demonstration", "containers and overlay mounts"); err != nil {
 		return err
 	}
@@ -32,7 +35,7 @@ func demo(ctx context.Context, w io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	s := &stage{base}
+	s := &stage{base, aside}
 	// Should an overlay still be mounted there, this does not empty it.
 	defer func() { err = errors.Join(err, journal.RemoveAll(s.Dir)) }()
 	s.attack()
@@ -132,14 +135,14 @@ func (s *stage) changes() {
 	s.Do("ls alice/upper alice/upper/srv")
 	s.Do("stat -c '%F %t,%T' alice/upper/srv/notes")
 	s.Say("In a layer the same thing is said by a name:")
-	s.Do("stage04 diff alice/upper")
+	s.Do("stage04 diff alice")
 }
 
 // commit makes a layer of a container's changes.
 func (s *stage) commit() {
 	s.Part("changes become a layer")
 	s.Say("Packed, it is a layer that anybody can put above the others:")
-	s.Do("stage04 pack alice/upper > alice.tar")
+	s.Do("stage04 pack alice > alice.tar")
 	s.Do("stage04 unpack --lower app:base alice.tar changed")
 	s.Do("stage04 run --lower changed:app:base sh -c 'cd /srv; cat greeting; ls'")
 }

@@ -179,12 +179,9 @@ func (c *Container) fileSystem(p *plan.Plan) error {
 	}
 	mount.Detach(p, propagation)
 	if c.Stack != nil {
-		steps, err := c.Stack.Steps(c.Spec.Root.Path)
-		if err != nil {
+		if err := c.Stack.Steps(p, c.Spec.Root.Path); err != nil {
 			return err
 		}
-		p.Section(4, "stack the layers")
-		p.Add(steps...)
 	}
 	root := mount.NewRoot(p, c.Spec.Root.Path)
 	c.root = root
