@@ -123,20 +123,20 @@ func TestPathsMayHoldTheCharactersOfTheOptions(t *testing.T) {
 	}
 }
 
-// container is a mounted stack.
-type container struct {
+// mountedStack is a container's stack.
+type mountedStack struct {
 	stack overlay.Stack
 	root  string
 }
 
 // mountContainer gives a container a writable layer on image, and mounts it.
-func mountContainer(t *testing.T, image string) container {
+func mountContainer(t *testing.T, image string) mountedStack {
 	t.Helper()
 	stack, err := overlay.Prepare(t.TempDir(), []string{image})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return container{stack, mounttest.Mount(t, t.TempDir(), stack.Steps)}
+	return mountedStack{stack, mounttest.Mount(t, t.TempDir(), stack.Steps)}
 }
 
 // write writes a file, and the folders that it needs.

@@ -97,7 +97,7 @@ func Lowers(dir string) (lower []string, err error) {
 		err = json.Unmarshal(text, &lower)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("writable layer %q: %w", dir, err)
+		return nil, hint.Add(fmt.Errorf("writable layer %q: %w", dir, err), "it must be one that a container was given to write to")
 	}
 	return lower, nil
 }
