@@ -49,7 +49,7 @@ func TestTheTopmostLayerWins(t *testing.T) {
 		write(t, dir+"/"+layer+"/who", layer)
 		write(t, dir+"/"+layer+"/only-in-"+layer, layer)
 	}
-	stack := overlay.Stack{Lower: []string{dir + "/3", dir + "/2", dir + "/1"}}
+	stack := overlay.Stack{Lower: []string{dir + "/3", dir + "/2", dir + "/1"}, OnePage: true}
 
 	mounttest.Private(t, func() {
 		root := mounttest.Mount(t, t.TempDir(), stack.Steps)
