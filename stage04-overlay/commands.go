@@ -69,8 +69,8 @@ const manyIDs = 1 << 16
 
 // defaultState is where containers are kept if --state does not say otherwise.
 func defaultState() string {
-	if id := os.Geteuid(); id != 0 {
-		return fmt.Sprintf("/tmp/skiff-stage04.%d", id)
+	if overlay.WithoutRoot() {
+		return fmt.Sprintf("/tmp/skiff-stage04.%d", os.Geteuid())
 	}
 	return "/run/skiff-stage04"
 }

@@ -29,7 +29,10 @@ func unpack(archive io.Reader, dir string, lower []string) (sum layer.Summary, e
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return sum, fmt.Errorf("unpack: %w", err)
 	}
-	if sum, err = layer.Apply(dir, archive, layer.Options{Lower: lower}); err != nil {
+	if sum, err = layer.Apply(dir, archive, layer.Options{Lower: lower, UserXattr: overlay.WithoutRoot()}); err != nil {
+		if errors.Is(err, unix.EPERM) && os.Geteuid() != 0 {
+			err = hint.Add(err, "a layer's files have owners; become root in a user namespace: unshare -r stage04 …")
+		}
 		return sum, errors.Join(err, journal.RemoveAll(dir))
 	}
 	return sum, nil
@@ -63,8 +66,15 @@ func pack(dir string) (io.ReadCloser, error) {
 	if upper := filepath.Join(dir, "upper"); isWritable(dir) {
 		dir = upper
 	}
+	var form []layer.WriteOption
+	if overlay.WithoutRoot() {
+		form = append(form, layer.UserXattr())
+	}
+	if os.Geteuid() != 0 {
+		form = append(form, layer.Owner(0, 0)) // who root was in the container
+	}
 	r, w := io.Pipe()
-	go func() { w.CloseWithError(layer.Write(w, dir)) }()
+	go func() { w.CloseWithError(layer.Write(w, dir, form...)) }()
 	return r, nil // whose Close ends the writer
 }
 

@@ -39,23 +39,41 @@ func TestWithoutRoot(t *testing.T) {
 	lower := newLayers(t)
 	output(t, exec.Command("cp", append([]string{"-r", "-t", dir}, strings.Split(lower, ":")...)...))
 	output(t, exec.Command("chown", "-R", "65534:65534", dir))
-	user := func(args ...string) string {
-		t.Helper()
+	command := func(args ...string) *exec.Cmd {
 		cmd := asUser(stage04(t, dir+"/state", args...))
 		cmd.Dir = dir
-		return output(t, cmd)
+		return cmd
+	}
+	user := func(args ...string) string {
+		t.Helper()
+		return output(t, command(args...))
 	}
 	got := user("run", "--lower", "top:base", "--writable", "alice",
-		"sh", "-c", "cd /srv; rm notes; echo changed > greeting; echo *; cat /proc/self/uid_map")
+		"sh", "-c", "cd /srv; rm -r /probe notes; echo changed > greeting; mkdir /probe; echo *; cat /proc/self/uid_map")
 	if want := "greeting\n         0      65534          1\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if got, want := user("diff", "alice"), "./\nsrv/\nsrv/.wh.notes\nsrv/greeting\n"; got != want {
+	if got, want := user("diff", "alice"), "./\nprobe/\nprobe/.wh..wh..opq\nsrv/\nsrv/.wh.notes\nsrv/greeting\n"; got != want {
 		t.Errorf("diff is %q, want %q", got, want)
 	}
+	// The owners in a layer are not his to give away, unless he is root somewhere.
+	if out, err := command("commit", "alice", "new").CombinedOutput(); err == nil || !strings.Contains(string(out), "unshare -r") {
+		t.Errorf("commit: %v: %s", err, out)
+	}
+	root := command("commit", "alice", "new")
+	root.Path, root.Args = "/usr/bin/unshare", append([]string{"unshare", "-r"}, root.Args...)
+	output(t, root)
+	got = user("run", "--lower", "new:top:base", "sh", "-c", "cat /srv/*; ls /probe")
+	want := "changed\n"
+	if got != want {
+		t.Errorf("on the new layer there is %q, want %q", got, want)
+	}
+	if copied := user("run", "--copy", "--lower", "new:top:base", "sh", "-c", "cat /srv/*; ls /probe"); !strings.HasSuffix(copied, "\n"+want) {
+		t.Errorf("in a copy there is %q, want %q", copied, want)
+	}
 	user("run", "--lower", "top:base", "sh", "-c", "mkdir -p /a/b; chmod 0 /a")
-	if left, err := os.ReadDir(dir); err != nil || len(left) != 3 {
-		t.Errorf("there are %v, error %v; want alice, base and top", left, err)
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 4 {
+		t.Errorf("there are %v, error %v; want alice, base, new and top", left, err)
 	}
 }
 

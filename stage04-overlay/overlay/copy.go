@@ -46,7 +46,7 @@ func (s Stack) Copy(dir string) (sum layer.Summary, err error) {
 		return sum, fmt.Errorf("copy the layers: %w", err)
 	}
 	for _, lower := range slices.Backward(s.Lower) {
-		one, err := addCopy(dir, lower)
+		one, err := s.addCopy(dir, lower)
 		if err != nil {
 			return sum, fmt.Errorf("copy layer %q: %w", lower, err)
 		}
@@ -58,14 +58,18 @@ func (s Stack) Copy(dir string) (sum layer.Summary, err error) {
 
 // addCopy copies one layer over what is in dir. The layer is packed and unpacked
 // again, through a pipe: that keeps all attributes, and links.
-func addCopy(dir, lower string) (layer.Summary, error) {
+func (s Stack) addCopy(dir, lower string) (layer.Summary, error) {
 	if err := hide(dir, lower); err != nil {
 		return layer.Summary{}, err
 	}
+	var form []layer.WriteOption
+	if s.UserXattr {
+		form = append(form, layer.UserXattr())
+	}
 	r, w := io.Pipe()
-	go func() { w.CloseWithError(layer.Write(w, lower)) }()
+	go func() { w.CloseWithError(layer.Write(w, lower, form...)) }()
 	defer r.Close() // ends the writer, should it still write
-	return layer.Apply(dir, r, layer.Options{MaxBytes: -1, MaxInodes: -1})
+	return layer.Apply(dir, r, layer.Options{UserXattr: s.UserXattr, MaxBytes: -1, MaxInodes: -1})
 }
 
 // hide removes from dir what the layer lower hides: below its whiteouts and opaque

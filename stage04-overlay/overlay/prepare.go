@@ -29,7 +29,7 @@ import (
 func Prepare(dir string, lower []string) (Stack, error) {
 	s := Stack{
 		Lower: lower, Upper: filepath.Join(dir, "upper"), Work: filepath.Join(dir, "work"),
-		UserXattr: os.Geteuid() != 0 || !namespace.InFirstUser(),
+		UserXattr: WithoutRoot(),
 	}
 	err := s.check()
 	if err == nil {
@@ -43,6 +43,11 @@ func Prepare(dir string, lower []string) (Stack, error) {
 	}
 	return s, nil
 }
+
+// WithoutRoot tells whether this process lacks what only the host's root may do.
+// Then its layers have overlayfs's marks in attributes user.*: Stack.UserXattr, and
+// the same words in package layer.
+func WithoutRoot() bool { return os.Geteuid() != 0 || !namespace.InFirstUser() }
 
 // prepare makes what is missing in dir.
 func (s *Stack) prepare(dir string) error {
