@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
 
 	"skiff.example/stage01-chroot/command"
 	"skiff.example/stage01-chroot/hint"
@@ -36,7 +37,7 @@ func app() *cli.App {
 				&cli.BoolFlag{Name: "copy", Usage: "copy the layers, as is done where overlayfs is refused"},
 				&cli.BoolFlag{Name: "explain", Usage: "in the end, print how long each system call took"}),
 			command.New("plan", "COMMAND [ARGUMENT…]", "print the system calls of run, on three layers", 1, planCommand,
-				&cli.BoolFlag{Name: "one-page", Usage: "as on kernels before 6.7"}),
+				&cli.BoolFlag{Name: "one-page", Usage: "as on kernels before 6.8"}),
 			command.New("unpack", "TAR DIR", "make a directory from a layer", 2, unpackCommand, lower),
 			command.New("layers", "WRITABLE", "list what a container sees, and the disk that it takes", 1,
 				func(c *cli.Context, words []string) error { return list(c.App.Writer, words[0]) }),
@@ -94,7 +95,11 @@ func lowers(c *cli.Context) (dirs []string, err error) {
 		if err != nil {
 			return nil, err
 		}
-		if _, err := os.Stat(path); err != nil {
+		info, err := os.Stat(path)
+		if err == nil && !info.IsDir() {
+			err = fmt.Errorf("%q: %w", path, unix.ENOTDIR)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("--lower: %w", err)
 		}
 		dirs = append(dirs, path)

@@ -185,6 +185,7 @@ func TestErrors(t *testing.T) {
 		{"run", "--lower", lower, "no-such-command"},
 		{"run", "--lower", lower, "/srv/greeting"},
 		{"run", "--lower", dir + "/missing", "sh"},
+		{"run", "--lower", dir + "/text", "sh"},
 		{"run", "--lower", lower, "--writable", dir + "/missing/a", "sh"},
 		{"unpack", dir + "/missing", dir + "/new"},
 		{"unpack", dir + "/text", dir + "/new"},

@@ -56,7 +56,7 @@ func (s Stack) Steps(p *plan.Plan, target string) error {
 	return nil
 }
 
-// byLayer mounts layer by layer: Linux 6.7 and newer.
+// byLayer mounts layer by layer: Linux 6.8 and newer.
 func (s Stack) byLayer(p *plan.Plan, target string) error {
 	fs, layers := p.Register("overlay"), p.Register("layers")
 	base := commonParent(s.Lower)

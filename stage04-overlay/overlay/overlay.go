@@ -42,7 +42,7 @@ type Stack struct {
 	// again. So it is for what goes away with the container.
 	Volatile bool
 
-	// OnePage is for kernels before 6.7, which take all layers as one text.
+	// OnePage is for kernels before 6.8, which take all layers as one text.
 	OnePage bool
 }
 

@@ -49,10 +49,12 @@ func TestTheTopmostLayerWins(t *testing.T) {
 		write(t, dir+"/"+layer+"/who", layer)
 		write(t, dir+"/"+layer+"/only-in-"+layer, layer)
 	}
-	stack := overlay.Stack{Lower: []string{dir + "/3", dir + "/2", dir + "/1"}, OnePage: true}
-
-	mounttest.Private(t, func() {
-		root := mounttest.Mount(t, t.TempDir(), stack.Steps)
+	stack, err := overlay.Prepare(t.TempDir(), []string{dir + "/3", dir + "/2", dir + "/1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stack.Upper, stack.Work = "", ""
+	bothWays(t, stack, func(root string) {
 		is(t, root, "only-in-1=1", "only-in-2=2", "only-in-3=3", "who=3")
 		if err := os.WriteFile(root+"/x", nil, 0o644); !errors.Is(err, unix.EROFS) {
 			t.Errorf("write to a stack without upper directory: %v, want EROFS", err)

@@ -12,7 +12,7 @@ import (
 	"skiff.example/stage01-chroot/plan"
 )
 
-// Kernels before 6.7 take all lower directories as one text, "a:b:c", and by
+// Kernels before 6.8 take all lower directories as one text, "a:b:c", and by
 // fsconfig(2) it would have 255 bytes at most. mount(2) has a page for it, which
 // is soon full as well: of names like <digest, 64 digits> it holds about 60. So
 // there the layers get short names.

@@ -33,7 +33,7 @@ func Prepare(dir string, lower []string) (Stack, error) {
 	}
 	err := s.check()
 	if err == nil {
-		s.OnePage, err = olderThan(6, 7)
+		s.OnePage, err = olderThan(6, 8)
 	}
 	if err == nil {
 		err = s.prepare(dir)

@@ -34,7 +34,7 @@ func TestSteps(t *testing.T) {
 	}{
 		{"a container", usual},
 		{"without root, and gone with the container", user},
-		{"before Linux 6.7", old},
+		{"before Linux 6.8", old},
 		{"names that nobody would choose", odd},
 		{"to look at only", overlay.Stack{Lower: usual.Lower}},
 	} {
