@@ -119,6 +119,12 @@ func list(w io.Writer, writable string) error {
 	return nil
 }
 
+// isEmpty tells whether nothing is in a directory.
+func isEmpty(dir string) bool {
+	entries, err := os.ReadDir(dir)
+	return err == nil && len(entries) == 0
+}
+
 // disk is what a directory and all in it take of a disk, in bytes: stat(2),
 // st_blocks. A file with two names counts once.
 func disk(dir string) (bytes int64, files int, err error) {

@@ -65,7 +65,8 @@ func run(ctx context.Context, o options, argv []string) (err error) {
 		return runOnCopy(ctx, o, folder, layers, argv)
 	}
 	err = runOnLayers(ctx, o, folder, layers, argv)
-	if overlay.Refused(err) && !o.hasIDs() {
+	// A copy would be without what the writable layer has from before.
+	if overlay.Refused(err) && !o.hasIDs() && isEmpty(layers.Upper) {
 		fmt.Fprintf(o.aside, "stage04: overlayfs is refused: %v\n", err)
 		return runOnCopy(ctx, o, folder, layers, argv)
 	}
