@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
 
 	"skiff.example/stage01-chroot/testkit"
@@ -52,6 +53,9 @@ func killEach(t *testing.T, call string, args []string) (killed int) {
 		output(t, stage04(t, dir, "gc"))
 		if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
 			t.Fatalf("%q killed at %s number %d: the folder of journals is left (error %v)", args, call, n, err)
+		}
+		if places, _ := filepath.Glob("/run/skiff-stage04.*"); len(places) > 0 {
+			t.Fatalf("%q killed at %s number %d: left are %v", args, call, n, places)
 		}
 		if err == nil {
 			return n - 1
