@@ -52,6 +52,9 @@ var suite = []Package{
 	{Dir: "stage02-namespaces/mount", OnRequest: similar},
 	{Dir: "stage02-namespaces/pid1", OnRequest: similar},
 	{Dir: "stage02-namespaces/look", OnRequest: similar},
+	{Dir: "stage04-overlay", OnRequest: similar, LeftOut: []LeftOut{
+		{"^TestKilledAtEverySystemCall$|^TestTheDemonstration$", slow},
+	}},
 	{Dir: "stage06-network/network", OnRequest: similar, LeftOut: []LeftOut{
 		{"^TestKilledWhile", "killed at every system call, under strace: " + slow},
 	}},

@@ -126,12 +126,7 @@ func (r *run) prepare(j *journal.Journal) (layers func(*plan.Plan) error, err er
 	if err := os.Mkdir(r.spec.Root.Path, 0o755); err != nil {
 		return nil, fmt.Errorf("make mount point of the root: %w", err)
 	}
-	return func(p *plan.Plan) error {
-		steps, err := stack.Steps(r.spec.Root.Path)
-		p.Section(4, "stack the layers")
-		p.Add(steps...)
-		return err
-	}, r.writeEtc()
+	return func(p *plan.Plan) error { return stack.Steps(p, r.spec.Root.Path) }, r.writeEtc()
 }
 
 // connect gives the container its network.

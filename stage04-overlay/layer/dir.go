@@ -1,8 +1,8 @@
 // dir.go: the directories of the layer being unpacked.
 //
 // A directory may come late in the archive, twice, or not at all; it may be
-// there already because something in it came first. And its times have to wait
-// (see unpack.go).
+// there already because something in it came first. Its attributes have to wait
+// (see settle.go).
 
 package layer
 
@@ -21,9 +21,6 @@ type openedDir struct {
 	path string // without symbolic links and ".."
 	gone bool   // it, or one above it, may have been removed since
 }
-
-// times are the last access and the last change of a directory.
-type times struct{ atime, mtime unix.Timespec }
 
 // parent opens the directory in this layer that dirs lead to, and makes what is
 // missing. The descriptor is good until the next call.
@@ -96,71 +93,52 @@ func (u *unpack) makeDirs(path []string) (int, error) {
 // makeDir makes the directory at path, in its open parent, although no entry
 // describes it (yet).
 func (u *unpack) makeDir(parent int, path []string) (int, error) {
-	o, err := u.view.find(path)
-	if err != nil {
-		return -1, err
-	}
-	defer o.close()
-	n, err := impliedDir(o)
-	if err != nil {
-		return -1, err
-	}
 	if err := u.count(0); err != nil {
 		return -1, err
 	}
 	name := path[len(path)-1]
-	full := strings.Join(path, "/")
-	fd, err := u.create(&openedDir{fd: parent, path: strings.Join(path[:len(path)-1], "/")}, name, &n)
+	dir := &openedDir{fd: parent, path: strings.Join(path[:len(path)-1], "/")}
+	fresh, err := u.mkdir(dir, name)
 	if err != nil {
 		return -1, err
 	}
-	if err := u.setDir(fd, full, &n); err != nil {
+	u.implied[join(dir.path, name)] = fresh
+	return openDir(parent, name)
+}
+
+// mkdir makes a directory. One that stands there already is used; anything else
+// goes. If there was nothing of this layer, fresh is true.
+func (u *unpack) mkdir(dir *openedDir, name string) (fresh bool, err error) {
+	err = unix.Mkdirat(dir.fd, name, 0o700)
+	if errors.Is(err, unix.EEXIST) {
+		return false, u.replaceByDir(dir, name)
+	}
+	if err != nil {
+		return false, fmt.Errorf("mkdir %q: %w", name, err)
+	}
+	return true, nil
+}
+
+// replaceByDir makes a directory of what stands at name, if it is none.
+func (u *unpack) replaceByDir(dir *openedDir, name string) error {
+	fd, err := openDir(dir.fd, name)
+	if !errors.Is(err, unix.ENOTDIR) {
 		closeDir(fd)
-		return -1, err
-	}
-	return fd, nil
-}
-
-// impliedDir is the inode of a directory that no entry describes: as the layers
-// below have it, because of merged directories overlayfs shows the topmost
-// one's attributes. If it is new, it is root's, 0755 and of 1970, so that the
-// same layer always gives the same directory.
-func impliedDir(o *object) (inode, error) {
-	if o == nil || o.kind() != unix.S_IFDIR {
-		return inode{mode: unix.S_IFDIR | 0o755}, nil
-	}
-	return ofFile(o.fd, &o.stat)
-}
-
-// setDir gives an open directory its attributes, all but the times at once. It
-// may have some already: from an earlier entry, from below, or by inheritance.
-func (u *unpack) setDir(fd int, path string, n *inode) error {
-	if err := clearXattrs(fd); err != nil {
 		return err
 	}
-	if err := n.setOwner(fd); err != nil {
+	if err := u.remove(dir, name); err != nil {
 		return err
 	}
-	u.dirs[path] = times{n.atime, n.mtime}
-	u.inherit = u.inherit || n.hasDefaultACL()
-	return nil
-}
-
-// setTimes sets the times of all directories. None changes another one's.
-func (u *unpack) setTimes() error {
-	for path, t := range u.dirs {
-		fd, err := openBelow(u.view.layers[0], dotted(path))
-		if err != nil {
-			return fmt.Errorf("open directory %q: %w", path, err)
-		}
-		n := inode{atime: t.atime, mtime: t.mtime}
-		err = n.setTimes(fd)
-		closeDir(fd)
-		if err != nil {
-			return fmt.Errorf("directory %q: %w", path, err)
-		}
+	if err := unix.Mkdirat(dir.fd, name, 0o700); err != nil {
+		return fmt.Errorf("mkdir %q: %w", name, err)
 	}
-	return nil
+	if fd, err = openDir(dir.fd, name); err != nil {
+		return fmt.Errorf("open %q: %w", name, err)
+	}
+	defer closeDir(fd)
+	// What stood there, a whiteout or a file, hid a directory below, if there
+	// is one. The new directory must not bring it back.
+	return u.setOpaque(fd, join(dir.path, name))
 }
 
 // dotted is the path as the kernel wants it, with "." for the root.

@@ -45,10 +45,16 @@ const (
 // Options say what Apply should know beside the layer itself.
 type Options struct {
 	// Lower are the directories of the layers below this one, topmost first,
-	// each as Apply made it. They are read, never written. A hard link's
+	// each as Apply made it. (If they are not there yet: ApplyLoose.) They are read, never written. A hard link's
 	// target, a parent directory, or a symbolic link that stands for one may
 	// exist only there, and only what is there needs a whiteout.
 	Lower []string
+
+	// UserXattr is for a layer that is unpacked in a user namespace, without
+	// root's rights: overlayfs's attributes are user.overlay.*, for mounts with
+	// the option userxattr, as they are in Lower then. What only root can make
+	// is left out: attributes trusted.*, and a device becomes an empty file.
+	UserXattr bool
 
 	// MaxBytes limits the sizes of all files, added up. A hole counts as if it
 	// were written: who reads the file has to read it. 0 means
@@ -64,6 +70,8 @@ type Options struct {
 type Summary struct {
 	Bytes  int64 // sizes of regular files, with those copied up for hard links
 	Inodes int64 // names made: hard links, whiteouts and implied directories too
+
+	Devices int64 // that became empty files, see Options.UserXattr
 }
 
 // Apply unpacks a layer, an uncompressed tar file, into dir, which must be an
@@ -74,7 +82,8 @@ type Summary struct {
 // digest computed on the way covers all of it.
 //
 // Apply needs the rights to chown, to make devices and to set trusted.*
-// attributes (CAP_CHOWN, CAP_MKNOD, CAP_SYS_ADMIN). After an error dir holds
+// attributes (CAP_CHOWN, CAP_MKNOD, CAP_SYS_ADMIN), without Options.UserXattr
+// those of the host's root. After an error dir holds
 // the part that was done; the caller removes it. An error names the entry and
 // wraps the kernel's error number.
 func Apply(dir string, archive io.Reader, o Options) (Summary, error) {
@@ -83,28 +92,28 @@ func Apply(dir string, archive io.Reader, o Options) (Summary, error) {
 		return Summary{}, err
 	}
 	defer u.close()
-	if err := u.all(tar.NewReader(archive)); err != nil {
+	if err := u.read(archive); err != nil {
 		return u.done, err
-	}
-	if _, err := io.Copy(io.Discard, archive); err != nil {
-		return u.done, fmt.Errorf("read the layer's tar file: %w", err)
 	}
 	return u.done, u.finish()
 }
 
-// all unpacks entry after entry.
-func (u *unpack) all(archive *tar.Reader) error {
-	for {
-		h, err := archive.Next()
+// read unpacks entry after entry, and reads what is behind the last one.
+func (u *unpack) read(archive io.Reader) error {
+	for entries := tar.NewReader(archive); ; {
+		h, err := entries.Next()
 		// ErrInsecurePath comes with a header that is fine to use: it warns of
 		// names like "../x" (GODEBUG=tarinsecurepath=0), which end in the root.
 		switch {
 		case errors.Is(err, io.EOF):
+			if _, err = io.Copy(io.Discard, archive); err != nil {
+				return fmt.Errorf("read the layer's tar file: %w", err)
+			}
 			return nil
 		case err != nil && !errors.Is(err, tar.ErrInsecurePath):
 			return fmt.Errorf("read the layer's tar file: %w", err)
 		}
-		if err := u.entry(h, archive); err != nil {
+		if err := u.entry(h, entries); err != nil {
 			return fmt.Errorf("unpack %q: %w", h.Name, err)
 		}
 	}

@@ -3,8 +3,8 @@
 // The order of events for one file matters, and is: find the directory by
 // descriptor, clear the way if an earlier entry stands in it, create with
 // O_EXCL so that nothing can be followed or reused, write, then set the
-// attributes (see inode.set). The times of directories come last of all, as
-// every file made in one changes them.
+// attributes (see inode.setOwner). What has to wait for the end of the archive
+// is in settle.go.
 //
 // One directory stays open from entry to entry, since tar files go directory
 // by directory. Nothing is flushed to disk: who wants the layer to survive a
@@ -17,6 +17,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -29,65 +31,75 @@ type unpack struct {
 	done Summary
 
 	dir       openedDir
-	dirs      map[string]times // of the directories in this layer, by path: set at the end
+	dirs      map[string]inode // the directories in this layer, by path
+	implied   map[string]bool  // the ones without an entry; true: lower layers may have them, too
+	hidden    map[string]bool  // directories that a whiteout came for
+	copied    map[string]bool  // files that are here only because a hard link leads to them
 	whiteouts [][]string       // paths of the whiteouts made
-	inherit   bool             // some directory has a default ACL
+	opaques   []string         // and of the directories made opaque
+	made      owner            // of what is made, so far
 	buf       []byte
 }
 
-// newUnpack opens the directories. The root directory gets attributes at once:
-// an archive need not have an entry for it.
+// newUnpack opens the directories and prepares the layer's own.
 func newUnpack(dir string, o Options) (*unpack, error) {
 	u := &unpack{
-		max:  limits{limit(o.MaxBytes, DefaultMaxBytes), limit(o.MaxInodes, DefaultMaxInodes)},
-		dir:  openedDir{fd: -1},
-		dirs: map[string]times{},
-		buf:  make([]byte, 256<<10),
+		max:     limits{limit(o.MaxBytes, DefaultMaxBytes), limit(o.MaxInodes, DefaultMaxInodes)},
+		dir:     openedDir{fd: -1},
+		dirs:    map[string]inode{},
+		implied: map[string]bool{"": true},
+		hidden:  map[string]bool{},
+		copied:  map[string]bool{},
+		made:    owner{os.Geteuid(), os.Getegid()},
+		buf:     make([]byte, 256<<10),
 	}
-	for _, path := range append([]string{dir}, o.Lower...) {
-		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-		if err != nil {
-			u.close()
-			return nil, fmt.Errorf("open layer directory %q: %w", path, err)
-		}
-		u.view.layers = append(u.view.layers, fd)
+	u.view.form = formOf(o.UserXattr)
+	err := u.openLayers(append([]string{dir}, o.Lower...))
+	if err == nil {
+		err = u.plainRoot()
 	}
-	if err := u.implyRoot(); err != nil {
+	if err != nil {
 		u.close()
-		return nil, fmt.Errorf("root directory of the layer: %w", err)
+		return nil, err
 	}
 	return u, nil
 }
 
-// implyRoot gives the root directory the attributes that it has below.
-func (u *unpack) implyRoot() error {
-	u.view.steps = maxSteps
-	o, err := u.view.below(nil)
-	if err != nil {
-		return err
+// plainRoot makes the layer's directory one from which nothing is inherited.
+// It gets its attributes in the end, also if the archive has no entry for it.
+func (u *unpack) plainRoot() error {
+	root := u.view.layers[0]
+	err := clearXattrs(root)
+	if err == nil {
+		n := inode{mode: unix.S_IFDIR | 0o700, uid: u.made.uid, gid: u.made.gid}
+		err = n.setOwner(root, owner{-1, -1})
 	}
-	defer o.close()
-	n, err := impliedDir(o)
 	if err != nil {
-		return err
+		return fmt.Errorf("directory of the layer: %w", err)
 	}
-	return u.setDir(u.view.layers[0], "", &n)
+	return nil
+}
+
+// openLayers opens the directories of layers, this one's first.
+func (u *unpack) openLayers(dirs []string) error {
+	for _, path := range dirs {
+		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return fmt.Errorf("open layer directory %q: %w", path, err)
+		}
+		u.view.layers = append(u.view.layers, fd)
+	}
+	return nil
 }
 
 // close closes the directories.
 func (u *unpack) close() {
 	closeDir(u.dir.fd)
+	u.dir.fd = -1
 	for _, fd := range u.view.layers {
 		closeDir(fd)
 	}
-}
-
-// finish does what had to wait for the last entry.
-func (u *unpack) finish() error {
-	if err := u.sweep(); err != nil {
-		return fmt.Errorf("whiteouts of the layer: %w", err)
-	}
-	return u.setTimes()
+	u.view.layers = nil
 }
 
 // entry unpacks one entry of the archive.
@@ -117,11 +129,24 @@ func (u *unpack) entry(h *tar.Header, archive *tar.Reader) error {
 	if err != nil {
 		return err
 	}
+	if u.view.form == userForm {
+		u.unprivileged(&n)
+	}
 	dir, err := u.parent(dirs)
 	if err != nil {
 		return err
 	}
 	return u.put(dir, name, &n, content{archive, isSparse(h)})
+}
+
+// unprivileged leaves out what only root can make. A device becomes an empty
+// file, as with others who unpack without root: it hides what is below.
+func (u *unpack) unprivileged(n *inode) {
+	if kind := n.kind(); kind == unix.S_IFCHR || kind == unix.S_IFBLK {
+		n.mode = unix.S_IFREG | n.mode&0o7777
+		u.done.Devices++
+	}
+	n.xattrs = slices.DeleteFunc(n.xattrs, func(x xattr) bool { return strings.HasPrefix(x.name, "trusted.") })
 }
 
 // checkNames refuses names that cannot be a file's. Names that begin with
@@ -153,7 +178,9 @@ func (u *unpack) root(h *tar.Header) error {
 	if err != nil {
 		return err
 	}
-	return u.setDir(u.view.layers[0], "", &n)
+	delete(u.implied, "")
+	u.dirs[""] = n
+	return nil
 }
 
 // content is what goes into a regular file.
@@ -178,70 +205,67 @@ func (u *unpack) put(dir *openedDir, name string, n *inode, c content) (err erro
 	if err := u.count(n.size); err != nil {
 		return err
 	}
+	if n.kind() == unix.S_IFDIR {
+		if _, err := u.mkdir(dir, name); err != nil {
+			return err
+		}
+		delete(u.implied, join(dir.path, name))
+		u.dirs[join(dir.path, name)] = *n
+		return nil
+	}
 	fd, err := u.create(dir, name, n)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, unix.Close(fd)) }()
-	if n.kind() == unix.S_IFDIR {
-		return u.setDir(fd, join(dir.path, name), n)
-	}
 	if n.kind() == unix.S_IFREG {
 		if err := copyContent(fd, c.r, n.size, u.buf, c.holes); err != nil {
 			return err
 		}
 	}
-	if u.inherit {
-		if err := clearXattrs(fd); err != nil {
-			return err
-		}
-	}
-	if err := n.setOwner(fd); err != nil {
+	if err := n.setOwner(fd, u.made); err != nil {
 		return err
 	}
 	return n.setTimes(fd)
 }
 
 // create makes the file and returns a descriptor of it; what stands in the way
-// goes. A directory that stands there already is used.
+// goes.
 func (u *unpack) create(dir *openedDir, name string, n *inode) (int, error) {
 	fd, err := n.create(dir.fd, name)
 	if !errors.Is(err, unix.EEXIST) {
 		return fd, err
 	}
-	if n.kind() != unix.S_IFDIR {
-		if err := u.remove(dir, name); err != nil {
-			return -1, err
-		}
-		return n.create(dir.fd, name)
-	}
-	if fd, err := openDir(dir.fd, name); !errors.Is(err, unix.ENOTDIR) {
-		return fd, err
-	}
 	if err := u.remove(dir, name); err != nil {
 		return -1, err
 	}
-	// What stood there, a whiteout or a file, hid a directory below, if there
-	// is one. The new directory must not bring it back.
-	if fd, err = n.create(dir.fd, name); err != nil {
-		return -1, err
-	}
-	if err := setOpaque(fd); err != nil {
-		closeDir(fd)
-		return -1, err
-	}
-	return fd, nil
+	return n.create(dir.fd, name)
 }
 
 // remove removes what an earlier entry of this layer made at name.
 func (u *unpack) remove(dir *openedDir, name string) error {
+	path := join(dir.path, name)
 	err := unix.Unlinkat(dir.fd, name, 0)
 	if errors.Is(err, unix.EISDIR) {
 		u.dir.gone = true
-		err = u.removeDir(dir.fd, name, join(dir.path, name))
+		err = u.removeDir(dir.fd, name, path)
+	}
+	if err == nil {
+		err = u.forget(path)
 	}
 	if err != nil {
 		return fmt.Errorf("remove %q: %w", name, err)
+	}
+	return nil
+}
+
+// forget forgets what is known of a file that is removed.
+func (u *unpack) forget(path string) error {
+	delete(u.dirs, path)
+	delete(u.implied, path)
+	delete(u.copied, path)
+	if u.view.open != nil && u.view.open.links[path] {
+		return fmt.Errorf("%w: it replaces a hard link", ErrInOrder)
 	}
 	return nil
 }
@@ -262,10 +286,12 @@ func (u *unpack) removeDir(parent int, name, path string) error {
 		if errors.Is(err, unix.EISDIR) {
 			err = u.removeDir(dir, name, path+"/"+name)
 		}
+		if err == nil {
+			err = u.forget(path + "/" + name)
+		}
 		if err != nil {
 			return err
 		}
 	}
-	delete(u.dirs, path)
 	return unix.Unlinkat(parent, name, unix.AT_REMOVEDIR)
 }

@@ -35,6 +35,10 @@ type view struct {
 	// the root of a layer.
 	opaque bool
 
+	// open is not nil while the layers below are not known, see loose.go.
+	open *open
+
+	form  form
 	steps int // left for the present entry
 }
 
@@ -125,9 +129,10 @@ func (v *view) look(layer int, path []string) (found *object, ended bool, err er
 		o.close()
 		return nil, ended, fmt.Errorf("stat %q: %w", name, err)
 	}
-	if isWhiteout(&o.stat) {
+	hidden, err := v.form.isWhiteout(o.fd, &o.stat)
+	if hidden || err != nil {
 		o.close()
-		return nil, true, nil
+		return nil, true, err
 	}
 	return o, ended, nil
 }
@@ -150,7 +155,7 @@ func (v *view) descend(layer int, path []string) (dir int, ended bool, err error
 		dir = next
 		if err == nil {
 			var opaque bool
-			opaque, err = isOpaque(dir)
+			opaque, err = v.form.isOpaque(dir)
 			ended = ended || opaque
 		}
 	}
@@ -211,7 +216,18 @@ func (v *view) resolve(names []string) (path []string, err error) {
 // symbolic link it returns the target.
 func (v *view) enter(path []string) (target string, err error) {
 	o, err := v.find(path)
+	if err != nil {
+		return "", err
+	}
+	full := strings.Join(path, "/")
+	if v.open != nil && v.open.links[full] {
+		err = fmt.Errorf("%w: %q is a hard link", ErrInOrder, full)
+	}
 	if o == nil || err != nil {
+		if v.open != nil {
+			v.open.dirs[full] = true
+		}
+		o.close()
 		return "", err
 	}
 	defer o.close()
@@ -221,7 +237,7 @@ func (v *view) enter(path []string) (target string, err error) {
 	case unix.S_IFLNK:
 		return readlink(o.fd, o.stat.Size)
 	}
-	return "", fmt.Errorf("%q: %w", strings.Join(path, "/"), unix.ENOTDIR)
+	return "", fmt.Errorf("%q: %w", full, unix.ENOTDIR)
 }
 
 // components splits a name at its slashes; empty components and "." go.
