@@ -186,7 +186,7 @@ func (s *show) tamper() {
 	second := filepath.Join(s.root, "second")
 	s.Say("Another machine, whose store is empty, pulls the same image:")
 	s.RunRefused("stage05 pull "+s.ref, s.on(second, "pull", s.ref))
-	s.Say("Nothing of that layer was unpacked, and the image has no name there:")
+	s.Say("What was unpacked of that layer is gone, and the image has no name there:")
 	s.Run("stage05 images", s.on(second, "images"))
 	s.RunRefused("stage05 run "+s.ref, s.on(second, "run", s.ref))
 	s.Say("On the first machine the image is what it was:")

@@ -258,3 +258,33 @@ func (m *machine) interrupt(signal syscall.Signal) {
 		m.Errorf("%v did not end the container", signal)
 	}
 }
+
+// The commands about registries: what one machine pushes another pulls.
+func TestTheCommandsAboutRegistries(t *testing.T) {
+	testkit.HostUnchanged(t)
+	m := newMachine(t)
+	digest := m.run("pull", "--quiet", m.ref)
+	for _, c := range []struct {
+		want string
+		args []string
+	}{
+		{digest, []string{"push", "--quiet", m.ref, m.address + "/pushed:1"}},
+		{digest, []string{"copy", "--quiet", m.address + "/pushed:1", m.address + "/some/copied:2"}},
+		{"2\n", []string{"tags", m.address + "/some/copied"}},
+		{"demo\npushed\nsome/copied\n", []string{"catalog", m.address}},
+		{"", []string{"referrers", m.ref}},
+		{digest, []string{"pull", "--quiet", "--mirror", "example.invalid=" + m.address, "example.invalid/some/copied:2"}},
+	} {
+		if got := m.run(c.args[0], c.args[1:]...); got != c.want {
+			t.Errorf("%q: got %q, want %q", c.args, got, c.want)
+		}
+	}
+	said := m.run("pull", "--json", m.address+"/some/copied:2")
+	if want := fmt.Sprintf(`{"digest":%q,"reference":%q}`+"\n", strings.TrimSpace(digest), m.address+"/some/copied:2"); !strings.HasSuffix(said, want) {
+		t.Errorf("--json: %s; want %s", said, want)
+	}
+	out, err := m.command("push", "demo", "a", "b").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "usage: stage05 push REF [TO]") {
+		t.Errorf("%v: %s", err, out)
+	}
+}

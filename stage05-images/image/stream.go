@@ -116,7 +116,7 @@ func (p *Piece) unpack(ctx context.Context, blob io.Reader) error {
 		return err
 	}
 	err = untar(ctx, blob, p.layer, func(tar io.Reader) error {
-		p.loose, err = layer.ApplyLoose(p.temp, tar, layer.Options{})
+		p.loose, err = layer.ApplyLoose(p.temp, tar, layer.Options{MaxBytes: p.layer.max()})
 		return err
 	})
 	if errors.Is(err, layer.ErrInOrder) {

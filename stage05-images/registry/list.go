@@ -6,6 +6,7 @@ package registry
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -26,7 +27,7 @@ func Tags(ctx context.Context, repository string, o Options) (tags []string, err
 	return tags, nil
 }
 
-// Catalog returns the repositories of the registry HOST[:PORT]. Large ones do
+// Catalog returns the repositories of the registry HOST[:PORT], sorted. Large ones do
 // not tell.
 func Catalog(ctx context.Context, host string, o Options) (repositories []string, err error) {
 	err = catalog(ctx, host, o.withDefaults(), &repositories)
@@ -51,6 +52,7 @@ func catalog(ctx context.Context, host string, o Options, repositories *[]string
 		return err
 	}
 	*repositories, err = puller.Catalog(ctx, registry)
+	slices.Sort(*repositories)
 	return explain(err, host, "this registry does not list its repositories")
 }
 

@@ -224,4 +224,3 @@ func TestWhatAllOfThemSay(t *testing.T) {
 		t.Errorf("%v\nwant %s", err, want)
 	}
 }
-

@@ -258,6 +258,17 @@ func TestOthersReadWhatWePush(t *testing.T) {
 			t.Errorf("%q: %v: %s", command, err, out)
 		}
 	}
+	// And back: podman pushes it under another name.
+	theirs := host + "/podman:1"
+	if out, err := exec.Command("podman", "--root", dir+"/podman", "--runroot", dir+"/run", "--storage-driver", "vfs",
+		"push", "-q", "--tls-verify=false", to, theirs).CombinedOutput(); err != nil {
+		t.Fatalf("podman push: %v: %s", err, out)
+	}
+	back, err := registry.Pull(t.Context(), store, theirs, registry.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantThree(t, back.Layers)
 	found, err := filepath.Glob(dir + "/bundle/rootfs/*/*")
 	if err != nil || len(found) != 3 { // cache/fresh, etc/issue, etc/motd
 		t.Errorf("umoci unpacked %q, %v", found, err)
