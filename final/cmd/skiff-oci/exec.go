@@ -71,9 +71,14 @@ func execute(c *cli.Context) (status int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	var signals *container.Signals
+	if !c.Bool("detach") {
+		signals = container.CatchSignals() // one that comes before the program runs is for it all the same
+	}
 	config := container.ExecConfig{
-		Edit:   func(p *specs.Process) error { return editProcess(c, p, args[1:]) },
-		Detach: c.Bool("detach"), PidFile: c.String("pid-file"), PidfdSocket: c.String("pidfd-socket"), ConsoleSocket: c.String("console-socket"),
+		Signals: signals,
+		Edit:    func(p *specs.Process) error { return editProcess(c, p, args[1:]) },
+		Detach:  c.Bool("detach"), PidFile: c.String("pid-file"), PidfdSocket: c.String("pidfd-socket"), ConsoleSocket: c.String("console-socket"),
 		KeepDescriptors: c.Int("preserve-fds"), Groups: groups, IgnorePaused: c.Bool("ignore-paused"),
 		Warn: logOf(c), Timed: explains(c), Observe: observer(c),
 	}
