@@ -53,6 +53,7 @@ podman                      podman
 ps                          procps
 qemu-system-x86_64          qemu-system-x86
 runc                        runc
+script                      bsdutils
 setpriv                     util-linux
 setsid                      util-linux
 skopeo                      skopeo

@@ -11,6 +11,8 @@ tool (
 
 require skiff.example/stage01-chroot v0.0.0
 
+require github.com/klauspost/compress v1.20.3
+
 require (
 	golang.org/x/mod v0.41.0
 	golang.org/x/sys v0.49.0

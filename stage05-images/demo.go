@@ -65,6 +65,9 @@ func demo(c *cli.Context, _ []string) (err error) {
 	s.runIt()
 	s.pullAgain()
 	s.tamper()
+	s.carry()
+	s.mend()
+	s.forget()
 	return s.Err()
 }
 
@@ -152,6 +155,7 @@ func (s *show) pull() {
 	s.Run(s.stage05("pull", s.ref))
 	s.Say("The registry was asked for %d blobs: the configuration and three layers.", s.cable.blobs())
 	s.Run(s.stage05("images"))
+	s.Run(s.stage05("inspect", "--pretty", s.ref))
 	s.Say("A layer's folder is named by what it holds and by the layers below it.")
 }
 
@@ -182,7 +186,7 @@ func (s *show) tamper() {
 	second := filepath.Join(s.root, "second")
 	s.Say("Another machine, whose store is empty, pulls the same image:")
 	s.RunRefused("stage05 pull "+s.ref, s.on(second, "pull", s.ref))
-	s.Say("Nothing of that layer was unpacked, and the image has no name there:")
+	s.Say("What was unpacked of that layer is gone, and the image has no name there:")
 	s.Run("stage05 images", s.on(second, "images"))
 	s.RunRefused("stage05 run "+s.ref, s.on(second, "run", s.ref))
 	s.Say("On the first machine the image is what it was:")

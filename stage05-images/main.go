@@ -17,7 +17,6 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 
@@ -25,6 +24,7 @@ import (
 
 	"skiff.example/stage01-chroot/command"
 	"skiff.example/stage05-images/image"
+	"skiff.example/stage05-images/imagecmd"
 	"skiff.example/stage05-images/registry"
 )
 
@@ -35,60 +35,19 @@ func app() *cli.App {
 	root := &cli.StringFlag{
 		Name: "root", Value: "/var/lib/skiff-stage05", Usage: "keep images and containers in `DIR`",
 	}
+	door := imagecmd.Door{Store: openStore, Flags: []cli.Flag{root}}
 	return &cli.App{
 		Name:  "stage05",
-		Usage: "pull an image and run it",
-		Commands: []*cli.Command{
-			command.New("pull", "REF", "fetch an image and unpack it", 1, pull, root),
-			command.New("images", "", "list the images of the store, with their layers", 0, images, root),
+		Usage: "pull an image, look at it, and run it",
+		Commands: append(registry.Commands(openStore, root), append([]*cli.Command{
 			command.New("run", "REF [COMMAND…]", "run an image", 1, run, root),
 			command.New("plan", "[COMMAND…]", "print what run does, for an image of three layers", 0, printPlan),
 			command.New("demo", "", "show it all, with a registry of our own on loopback", 0, demo),
-		},
+		}, door.Commands()...)...),
 	}
 }
 
 // openStore opens the folder of images below --root.
 func openStore(c *cli.Context) (*image.Store, error) {
 	return image.Open(filepath.Join(c.String("root"), "images"))
-}
-
-// pull fetches what the store lacks. Nothing is believed that does not hash to
-// its name.
-func pull(c *cli.Context, words []string) error {
-	s, err := openStore(c)
-	if err != nil {
-		return err
-	}
-	img, err := registry.Pull(c.Context, s, words[0], registry.Options{Progress: c.App.ErrWriter})
-	if err != nil {
-		return err
-	}
-	fmt.Fprintln(c.App.Writer, img.Digest)
-	return nil
-}
-
-// images lists what is in the store: the name that may change, the name that
-// cannot, and the unpacked layers, which images share.
-func images(c *cli.Context, _ []string) error {
-	s, err := openStore(c)
-	if err != nil {
-		return err
-	}
-	entries, err := s.List()
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		img, err := s.Find(e.Reference)
-		if err != nil {
-			return err
-		}
-		fmt.Fprintln(c.App.Writer, image.Familiar(e.Reference), image.Short(e.Digest))
-		for i := range img.Layers {
-			dir := img.Layers[len(img.Layers)-1-i] // they are listed topmost first
-			fmt.Fprintf(c.App.Writer, "  layer %d: layers/sha256/%.12s…\n", i+1, filepath.Base(dir))
-		}
-	}
-	return nil
 }

@@ -42,17 +42,25 @@ func TestTheDemo(t *testing.T) {
 	empty(t, temp)
 }
 
-// withoutHost replaces what depends on the host's programs: sizes, and the
-// digests, by which one it is.
+// withoutHost replaces what depends on the host's programs: sizes, the digests,
+// by which one it is, and how wide a column is for them.
 func withoutHost(out string) string {
-	out = regexp.MustCompile(`\d+ bytes|\d+(\.\d+)? (B|KiB|MiB)\b`).ReplaceAllString(out, "SIZE")
+	out = regexp.MustCompile(`\d+ bytes|\d+(\.\d+)? ?(B|KiB|MiB|kB|MB)\b`).ReplaceAllString(out, "SIZE")
+	out = regexp.MustCompile(`\d+ years ago`).ReplaceAllString(out, "AGE")
+	out = regexp.MustCompile(`(?m)^ *IMAGE .*|^.* AGE .*$`).ReplaceAllStringFunc(out, func(line string) string {
+		return regexp.MustCompile(`(\S) {2,}`).ReplaceAllString(line, "$1  ")
+	})
 	seen := map[string]string{}
-	return regexp.MustCompile(`sha256([:/])([0-9a-f]{12})[0-9a-f]*`).ReplaceAllStringFunc(out, func(digest string) string {
-		key := digest[len("sha256:"):][:12]
+	return regexp.MustCompile(`\b(sha256[:/])?([0-9a-f]{12})([0-9a-f]{52})?\b`).ReplaceAllStringFunc(out, func(digest string) string {
+		prefix, digits := "", digest
+		if i := strings.IndexAny(digest, ":/"); i >= 0 {
+			prefix, digits = digest[:i+1], digest[i+1:]
+		}
+		key := digits[:12]
 		if seen[key] == "" {
 			seen[key] = fmt.Sprintf("DIGEST%d", len(seen)+1)
 		}
-		return digest[:len("sha256:")] + seen[key]
+		return prefix + seen[key]
 	})
 }
 
@@ -171,7 +179,7 @@ func TestAnImageThatCannotRun(t *testing.T) {
 		config ocispec.ImageConfig
 		want   string
 	}{
-		"no command":    {ocispec.ImageConfig{}, "the image has no command"},
+		"no command":    {ocispec.ImageConfig{}, "it names no command"},
 		"no program":    {ocispec.ImageConfig{Cmd: []string{"nothing"}}, `execute "nothing": no such file`},
 		"another user":  {ocispec.ImageConfig{Cmd: []string{"/x"}, User: "mail"}, `as user "mail"`},
 		"no directory":  {ocispec.ImageConfig{Cmd: []string{"/x"}, WorkingDir: "/none"}, `change directory to "/none": no such file`},
@@ -248,5 +256,35 @@ func (m *machine) interrupt(signal syscall.Signal) {
 	}
 	if !late.Stop() {
 		m.Errorf("%v did not end the container", signal)
+	}
+}
+
+// The commands about registries: what one machine pushes another pulls.
+func TestTheCommandsAboutRegistries(t *testing.T) {
+	testkit.HostUnchanged(t)
+	m := newMachine(t)
+	digest := m.run("pull", "--quiet", m.ref)
+	for _, c := range []struct {
+		want string
+		args []string
+	}{
+		{digest, []string{"push", "--quiet", m.ref, m.address + "/pushed:1"}},
+		{digest, []string{"copy", "--quiet", m.address + "/pushed:1", m.address + "/some/copied:2"}},
+		{"2\n", []string{"tags", m.address + "/some/copied"}},
+		{"demo\npushed\nsome/copied\n", []string{"catalog", m.address}},
+		{"", []string{"referrers", m.ref}},
+		{digest, []string{"pull", "--quiet", "--mirror", "example.invalid=" + m.address, "example.invalid/some/copied:2"}},
+	} {
+		if got := m.run(c.args[0], c.args[1:]...); got != c.want {
+			t.Errorf("%q: got %q, want %q", c.args, got, c.want)
+		}
+	}
+	said := m.run("pull", "--json", m.address+"/some/copied:2")
+	if want := fmt.Sprintf(`{"digest":%q,"reference":%q}`+"\n", strings.TrimSpace(digest), m.address+"/some/copied:2"); !strings.HasSuffix(said, want) {
+		t.Errorf("--json: %s; want %s", said, want)
+	}
+	out, err := m.command("push", "demo", "a", "b").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "usage: stage05 push REF [TO]") {
+		t.Errorf("%v: %s", err, out)
 	}
 }

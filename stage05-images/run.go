@@ -16,13 +16,13 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
-	"skiff.example/stage01-chroot/hint"
 	"skiff.example/stage01-chroot/plan"
 	"skiff.example/stage02-namespaces/container"
 	"skiff.example/stage02-namespaces/execvp"
 	"skiff.example/stage03-cgroups/journal"
 	"skiff.example/stage03-cgroups/state"
 	"skiff.example/stage04-overlay/overlay"
+	"skiff.example/stage05-images/image"
 )
 
 // chapter is the chapter of workshop.md that explains these steps.
@@ -34,6 +34,11 @@ func run(c *cli.Context, words []string) (err error) {
 	if err != nil {
 		return err
 	}
+	release, err := s.Hold(c.Context) // while it runs nobody removes its layers
+	if err != nil {
+		return err
+	}
+	defer release()
 	img, err := s.Find(words[0])
 	if err != nil {
 		return err
@@ -81,17 +86,17 @@ func containerFolder(dir string) (*state.Folder, error) {
 }
 
 // box is the container of chapters 2 and 4, with what the image's configuration
-// says about its process: image-spec config.md. The command line is its
-// Entrypoint, then args or, without any, its Cmd.
+// says about its process: image-spec config.md.
 func box(layers overlay.Stack, target string, config ocispec.ImageConfig, args []string) (*container.Container, error) {
-	if len(args) == 0 {
-		args = config.Cmd
+	argv, err := image.Command(config, nil, args)
+	if err != nil {
+		return nil, err
 	}
-	args = append(append([]string{}, config.Entrypoint...), args...)
-	switch {
-	case len(args) == 0:
-		return nil, hint.Add(errors.New("the image has no command"), "give one: stage05 run REF CMD…")
-	case config.User != "" && config.User != "0" && config.User != "root":
+	env, err := image.Environment(config.Env)
+	if err != nil {
+		return nil, err
+	}
+	if config.User != "" && config.User != "0" && config.User != "root" {
 		return nil, fmt.Errorf("the image wants to run as user %q: that takes chapter 7", config.User)
 	}
 	namespaces, err := container.Own()
@@ -101,7 +106,7 @@ func box(layers overlay.Stack, target string, config ocispec.ImageConfig, args [
 	return &container.Container{
 		Namespaces: namespaces, Root: target, Hostname: "stage05",
 		Layers:  func(p *plan.Plan) error { return layers.Steps(p, target) },
-		Process: process(config), Argv: args, Env: config.Env,
+		Process: process(config), Argv: argv, Env: env,
 	}, nil
 }
 

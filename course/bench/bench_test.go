@@ -19,7 +19,7 @@ import (
 func bench(t *testing.T, skiff string) (string, error) {
 	t.Helper()
 	testkit.Need(t, "runc", "crun", "busybox")
-	out, err := exec.Command(testkit.Build(t, "."), "-runs", "3", "-many", "20", "-skiff", skiff).CombinedOutput()
+	out, err := exec.Command(testkit.Build(t, "."), "-runs", "3", "-many", "20", "-pull", "", "-skiff", skiff).CombinedOutput()
 	return string(out), err
 }
 
@@ -70,6 +70,29 @@ skiff-oci          9.5    0.47    0.95        4.8    0.47    0.95      9.5
 
 not ok  skiff-oci takes 0.95 × crun; the reach is at most 0.90
 not ok  skiff-oci takes 0.47 × runc; the reach is at most 0.35
+
+`)
+}
+
+func TestPullTable(t *testing.T) {
+	at := func(wall time.Duration, peak int64) []sample {
+		return []sample{{Wall: wall * time.Millisecond, CPU: 2 * wall * time.Millisecond, Peak: peak}}
+	}
+	var out strings.Builder
+	err := writePulls(&out, &debian{blobs: make([]string, 8), size: 311e6, compressed: 125e6}, pullers("skiff", nil),
+		[][]sample{at(1200, 8e6), at(5000, 31e6), at(3700, 81e6), at(4100, 65e6), at(2000, 120e6)})
+	assert.NilError(t, err)
+	assert.Equal(t, out.String(), `pull and unpack of a Debian image, 311 MB in 8 layers, 125 MB compressed; 1 runs each, in turn; medians
+
+                 wall ms   × skiff   CPU ms  peak MB
+gunzip only         1200      0.60     2400      8.0
+skopeo + umoci      5000      2.50    10000     31.0
+podman              3700      1.85     7400     81.0
+containerd          4100      2.05     8200     65.0
+skiff               2000      1.00     4000    120.0
+
+not ok  skiff takes 0.54 × podman; the reach is at most 0.50
+not ok  its memory is 120.0 MB; the reach is at most 100
 
 `)
 }

@@ -3,8 +3,12 @@ package clients
 import (
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	"skiff.example/stage01-chroot/testkit"
 )
 
 // Docker's daemon has containerd call the runtime, which it knows from its
@@ -32,6 +36,7 @@ func TestDocker(t *testing.T) {
 	d.use(t, features, groupFeatures, []feature{
 		{"info", func(d *engine) { d.want("tested", "info", "--format", "{{.DefaultRuntime}}") }},
 		{"build", build},
+		{"archives", archives},
 		{"oom", func(d *engine) {
 			d.Cleanup(func() { d.remove("hungry") })
 			d.wantStatus(137, "run", "--name=hungry", "--memory=32m", "--memory-swap=32m",
@@ -54,4 +59,25 @@ func build(d *engine) {
 	d.succeed("build", "--quiet", "--force-rm", "--tag=built", d.path("context"))
 	d.want("made", d.runs("built", "cat", "/product")...)
 	d.must(os.RemoveAll(filepath.Join(d.dir, "context")))
+}
+
+// archives has docker and skiff read what the other has saved: the image stays the
+// same, down to its ID.
+func archives(d *engine) {
+	program := testkit.Build(d, "skiff.example/final/cmd/skiff")
+	skiff := func(args ...string) string {
+		d.Helper()
+		got := d.finish(exec.Command(program, append([]string{"--root", d.path("skiff"), "--state", d.path("state")}, args...)...))
+		if got.status != 0 {
+			d.Fatalf("skiff %q: status %d\n%s%s", args, got.status, got.out, got.err)
+		}
+		return strings.TrimSpace(got.out)
+	}
+	d.succeed("save", "--output", d.path("theirs.tar"), d.image)
+	skiff("load", "--input", d.path("theirs.tar"))
+	skiff("tag", d.image, "carried:1")
+	skiff("save", "--output", d.path("ours.tar"), "carried:1")
+	d.want("Loaded image: carried:1", "load", "--quiet", "--input", d.path("ours.tar"))
+	d.want(skiff("inspect", "--format", "{{.Id}}", d.image), "inspect", "--format", "{{.Id}}", "carried:1")
+	d.want("in it", d.runs("carried:1", "echo", "in it")...)
 }

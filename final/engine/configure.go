@@ -2,10 +2,8 @@ package engine
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
@@ -21,19 +19,13 @@ import (
 // conversion.md, "Verbatim fields".
 func setProcess(p *specs.Process, img *image.Image, o Options) error {
 	config := img.Config.Config
-	command := o.Args
-	if len(command) == 0 {
-		command = config.Cmd
-	}
-	p.Args = append(slices.Clone(config.Entrypoint), command...)
-	if len(p.Args) == 0 {
-		return hint.Add(errors.New("it names no command"), "say which command to run: skiff run IMAGE COMMAND")
-	}
-	env, err := environment(p.Env, config.Env, o.Env)
-	if err != nil {
+	var err error
+	if p.Args, err = image.Command(config, o.Entrypoint, o.Args); err != nil {
 		return err
 	}
-	p.Env = env
+	if p.Env, err = image.Environment(p.Env, config.Env, o.Env); err != nil {
+		return err
+	}
 	p.Cwd = "/"
 	for _, dir := range []string{config.WorkingDir, o.WorkDir} {
 		if dir != "" {
@@ -54,24 +46,6 @@ func dropCapabilities(p *specs.Process) {
 	if p.User.UID != 0 {
 		p.Capabilities.Effective, p.Capabilities.Permitted = nil, nil
 	}
-}
-
-// environment joins lists of NAME=value; later ones win. A name without a
-// value is an error: taken from the host's environment, as others do, it
-// would let an image read that (CVE-2026-57231).
-func environment(lists ...[]string) ([]string, error) {
-	var all []string
-	for _, list := range lists {
-		for _, e := range list {
-			name, _, ok := strings.Cut(e, "=")
-			if !ok || name == "" {
-				return nil, fmt.Errorf("environment %q: want NAME=value", e)
-			}
-			all = slices.DeleteFunc(all, func(have string) bool { return strings.HasPrefix(have, name+"=") })
-			all = append(all, e)
-		}
-	}
-	return all, nil
 }
 
 // The networks that Options.Network can name.

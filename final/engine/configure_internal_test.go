@@ -37,7 +37,7 @@ func TestLaterVariablesWin(t *testing.T) {
 		{"value with =", [][]string{{"A=b=c"}}, []string{"A=b=c"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := environment(c.lists...)
+			got, err := image.Environment(c.lists...)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -53,7 +53,7 @@ func TestLaterVariablesWin(t *testing.T) {
 func TestAVariableWithoutAValueIsNotTakenFromTheHost(t *testing.T) {
 	t.Setenv("SECRET", "of the host")
 	for _, e := range []string{"SECRET", "", "=value"} {
-		_, err := environment([]string{"PATH=/bin"}, []string{e})
+		_, err := image.Environment([]string{"PATH=/bin"}, []string{e})
 		refused(t, err, "want NAME=value")
 	}
 	img := &image.Image{Config: ocispec.Image{Config: ocispec.ImageConfig{Env: []string{"SECRET"}, Cmd: []string{"sh"}}}}

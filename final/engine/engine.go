@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path/filepath"
 
 	"github.com/opencontainers/go-digest"
@@ -50,15 +51,15 @@ func (e *Engine) Pull(ctx context.Context, reference string, platform ocispec.Pl
 	return registry.Pull(ctx, store, reference, registry.Options{Progress: e.Out, Platform: platform})
 }
 
-// findOrPull returns an image that is in the store, or gets it.
-func (e *Engine) findOrPull(ctx context.Context, reference string, platform ocispec.Platform) (*image.Image, error) {
-	store, err := e.Images()
-	if err != nil {
-		return nil, err
-	}
-	img, err := store.Find(reference)
+// findOrPull returns an image that is in the store, or gets it. What has blobs there
+// and no unpacked layers, since another tool has put it into the layout, is unpacked.
+func (e *Engine) findOrPull(ctx context.Context, store *image.Store, word string, platform ocispec.Platform) (*image.Image, error) {
+	img, err := store.Find(word)
 	if errors.Is(err, image.ErrNotFound) {
-		return e.Pull(ctx, reference, platform)
+		return registry.Pull(ctx, store, word, registry.Options{Progress: e.Out, Platform: platform})
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return store.Ready(ctx, word)
 	}
 	return img, err
 }
@@ -67,28 +68,23 @@ func (e *Engine) findOrPull(ctx context.Context, reference string, platform ocis
 // manifest.
 const imageAnnotation = "skiff.example/image"
 
-// RemoveImage removes an image, and the blobs and layers that neither another
-// image nor a container needs.
-func (e *Engine) RemoveImage(reference string) error {
-	store, err := e.Images()
-	if err != nil {
-		return err
-	}
+// stopSignalAnnotation is where it has the signal that ends it well: image-spec
+// conversion.md, "Annotation Fields".
+const stopSignalAnnotation = "org.opencontainers.image.stopSignal"
+
+// Used tells which containers run on which image: the digest of its manifest → ids.
+func (e *Engine) Used() (map[digest.Digest][]string, error) {
 	states, err := e.runtime().List()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var used []digest.Digest
+	used := map[digest.Digest][]string{}
 	for _, s := range states {
 		if d, err := digest.Parse(s.Annotations[imageAnnotation]); err == nil {
-			used = append(used, d)
+			used[d] = append(used[d], s.ID)
 		}
 	}
-	if err := store.Remove(reference); err != nil {
-		return err
-	}
-	_, err = store.Collect(used...)
-	return err
+	return used, nil
 }
 
 // Collect unmakes what killed commands have left, and says what.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -30,17 +31,19 @@ import (
 // Options say how to run an image. The zero value of each field leaves it to
 // the image or to skiff.
 type Options struct {
-	Image    string
-	Args     []string // instead of the image's command
-	Name     string   // the container's id
-	Hostname string
-	Env      []string // NAME=value, beside the image's
-	WorkDir  string
-	User     string
-	ReadOnly bool // no writes to the root
-	Terminal bool
-	Init     bool // a small process 1 that starts the program
-	Volumes  []Volume
+	Image string
+	Args  []string // instead of the image's command
+	// Entrypoint replaces the image's, with its command; nil does not.
+	Entrypoint []string
+	Name       string // the container's id
+	Hostname   string
+	Env        []string // NAME=value, beside the image's
+	WorkDir    string
+	User       string
+	ReadOnly   bool // no writes to the root
+	Terminal   bool
+	Init       bool // a small process 1 that starts the program
+	Volumes    []Volume
 
 	Memory  int64   // bytes
 	CPUs    float64 // how many processors' time
@@ -68,7 +71,17 @@ func (e *Engine) Run(ctx context.Context, o Options) (status int, err error) {
 	if o.Name == "" {
 		o.Name = newID()
 	}
-	img, err := e.findOrPull(ctx, o.Image, o.Platform)
+	store, err := e.Images()
+	if err != nil {
+		return 0, err
+	}
+	// A lease, until the container has a state that names the image: see Used.
+	release, err := store.Hold(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer release()
+	img, err := e.findOrPull(ctx, store, o.Image, o.Platform)
 	if err != nil {
 		return 0, err
 	}
@@ -81,8 +94,11 @@ func (e *Engine) Run(ctx context.Context, o Options) (status int, err error) {
 		ID: o.Name, Bundle: e.Root, Spec: spec, Prepare: run.prepare, Connect: run.connect,
 		Options: container.Options{Warn: e.Out, Timed: o.Explain != nil},
 	}
-	if o.Explain != nil {
-		config.Observe = func(_ *plan.Plan, times []launch.Timing) { launch.Explain(o.Explain, times) }
+	config.Observe = func(_ *plan.Plan, times []launch.Timing) {
+		release()
+		if o.Explain != nil {
+			launch.Explain(o.Explain, times)
+		}
 	}
 	return e.runtime().Run(config)
 }
@@ -126,7 +142,8 @@ func (r *run) prepare(j *journal.Journal) (layers func(*plan.Plan) error, err er
 	if err := os.Mkdir(r.spec.Root.Path, 0o755); err != nil {
 		return nil, fmt.Errorf("make mount point of the root: %w", err)
 	}
-	return func(p *plan.Plan) error { return stack.Steps(p, r.spec.Root.Path) }, r.writeEtc()
+	layers = func(p *plan.Plan) error { return stack.Steps(p, r.spec.Root.Path) }
+	return layers, errors.Join(r.writeEtc(), r.keepWritable(r.image.Layers))
 }
 
 // connect gives the container its network.
@@ -150,7 +167,14 @@ func (r *run) connect(j *journal.Journal, pid int) error {
 func configure(img *image.Image, o Options) (*specs.Spec, error) {
 	spec := oci.Default()
 	spec.Linux.MaskedPaths = append(spec.Linux.MaskedPaths, oci.Thermal("/sys")...)
+	// None of the image's labels is among these (CVE-2026-53488, CVE-2023-6476).
 	spec.Annotations = map[string]string{imageAnnotation: img.Digest.String()}
+	if config := img.Config.Config; config.StopSignal != "" {
+		if _, err := image.StopSignal(config); err != nil {
+			return nil, fmt.Errorf("image %q: %w", o.Image, err)
+		}
+		spec.Annotations[stopSignalAnnotation] = config.StopSignal
+	}
 	spec.Root.Readonly = o.ReadOnly
 	spec.Process.Terminal = o.Terminal
 	spec.Process.NoNewPrivileges = false

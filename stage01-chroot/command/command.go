@@ -23,7 +23,7 @@ import (
 
 // New describes a command that wants at least so many words. They are named in
 // words, "ROOT COMMAND [ARGUMENT…]", for its help; only where the names say "…"
-// may there be more. Flags come before the first word: what follows that belongs
+// may there be more than names. Flags come before the first word: what follows that belongs
 // to the program to be run, even where it looks like a flag.
 func New(name, words, usage string, least int, do func(c *cli.Context, words []string) error, flags ...cli.Flag) *cli.Command {
 	return &cli.Command{
@@ -33,7 +33,7 @@ func New(name, words, usage string, least int, do func(c *cli.Context, words []s
 			switch n := c.NArg(); {
 			case n < least:
 				wrong = "too few arguments"
-			case n > least && !strings.Contains(words, "…"):
+			case n > len(strings.Fields(words)) && !strings.Contains(words, "…"):
 				wrong = "too many arguments"
 			default:
 				return do(c, c.Args().Slice())

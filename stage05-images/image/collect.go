@@ -27,10 +27,11 @@ import (
 
 // Collected says what Collect did.
 type Collected struct {
-	Blobs     int // removed
-	Layers    int // unpacked layers removed
-	Abandoned int // folders of killed writers removed
-	Writers   int // writers at work; while there are any, no blob and no layer is removed
+	Blobs     int  // removed
+	Layers    int  // unpacked layers removed
+	Abandoned int  // folders of killed writers removed
+	Writers   int  // writers at work; while there are any, no blob and no layer is removed
+	Held      bool // somebody holds a lease, see Hold: the same
 }
 
 // Collect removes what killed writers left and, when no writer is at work, each
@@ -57,10 +58,29 @@ func (s *Store) collectLocked(keep []digest.Digest) (c Collected, trash *Ingest,
 	if err := b.abandoned(); err != nil {
 		return b.Collected, b.trash, err
 	}
-	if b.Writers == 0 {
-		err = b.unreached(keep)
+	if b.Writers > 0 {
+		return b.Collected, b.trash, nil
 	}
-	return b.Collected, b.trash, err
+	release, err := s.tryHeld()
+	if b.Held = release == nil; err != nil || b.Held {
+		return b.Collected, b.trash, err
+	}
+	defer release()
+	return b.Collected, b.trash, b.unreached(keep)
+}
+
+// tryHeld makes sure that nobody holds a lease, see Hold, and that nobody gets one
+// before release is called. release is nil when somebody does.
+func (s *Store) tryHeld() (release func(), err error) {
+	f, err := os.OpenFile(s.path("held"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if locked, err := tryLock(f); !locked {
+		f.Close()
+		return nil, err
+	}
+	return func() { f.Close() }, nil
 }
 
 // sweep is what Open does: it takes away what killed writers left. After a
@@ -132,8 +152,12 @@ func (b *bin) takeAbandoned(path string) (alive bool, err error) {
 	if locked, err := tryLock(f); !locked {
 		return true, err
 	}
+	err = b.take(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil // it was closed after we had opened it
+	}
 	b.Abandoned++
-	return false, b.take(path)
+	return false, err
 }
 
 // unreached takes the blobs and layers that no image needs.
@@ -162,9 +186,12 @@ func (b *bin) unreached(keep []digest.Digest) error {
 			return err
 		}
 	}
-	// The lock files of blobs and layers: there is no writer, so nobody holds
-	// one or is about to.
-	return b.takeOthers(b.store.path("locks"), nil, new(int))
+	// The lock files of blobs and layers, and what has arrived of blobs: there is
+	// no writer, so nobody holds one or is about to.
+	return errors.Join(
+		b.takeOthers(b.store.path("locks"), nil, new(int)),
+		b.takeOthers(b.store.path("partial"), nil, new(int)),
+	)
 }
 
 // takeOthers takes what is in folder and not in keep.

@@ -38,6 +38,9 @@ func writeJSON(path string, value any) error {
 	if err != nil {
 		return err
 	}
+	if len(raw) >= MaxJSON { // readBounded would not read it any more
+		return fmt.Errorf("write %q: larger than %d bytes", path, MaxJSON)
+	}
 	temp := path + ".new"
 	if err := writeSynced(temp, append(raw, '\n')); err != nil {
 		return err

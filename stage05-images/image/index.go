@@ -9,9 +9,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
+	"strings"
 
+	"github.com/distribution/reference"
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/identity"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -29,31 +32,98 @@ type Image struct {
 
 // Entry is a line of the index.
 type Entry struct {
-	Reference string           // in full, see Normalize
+	Reference string           // in full, see Normalize; of an image without a name ""
 	Digest    digest.Digest    // of the manifest
 	Platform  ocispec.Platform // as the image's configuration says it
 }
 
-// Find returns the image of a reference, which need not be in full. When there
-// is none, errors.Is(err, ErrNotFound).
-func (s *Store) Find(ref string) (*Image, error) {
-	full, err := Normalize(ref)
-	if err != nil {
-		return nil, err
-	}
+// Find returns the image that a word means, see entry. When there is none,
+// errors.Is(err, ErrNotFound).
+func (s *Store) Find(word string) (*Image, error) {
 	index, err := s.index()
 	if err != nil {
 		return nil, err
 	}
-	i := find(index, full)
-	if i < 0 {
-		return nil, hint.Add(fmt.Errorf("image %q: %w", ref, ErrNotFound), "pull it first")
+	d, err := s.entry(index, word)
+	if errors.Is(err, ErrNotFound) {
+		err = hint.Add(err, "pull it first")
 	}
-	img, err := s.load(full, index.Manifests[i])
 	if err != nil {
-		return nil, hint.Add(fmt.Errorf("image %q: %w", ref, err), "the store is damaged; pull the image again")
+		return nil, err
+	}
+	img, err := s.load(d.Annotations[ocispec.AnnotationRefName], d)
+	if err != nil {
+		return nil, hint.Add(fmt.Errorf("image %q: %w", word, err), "the store is damaged; pull the image again")
 	}
 	return img, nil
+}
+
+// entry returns the entry of the index that a word means:
+//
+//	demo, demo:1           the image of that reference, which need not be in full, or of
+//	                       that name, which another tool may have given it in this layout
+//	demo@sha256:…          the image of that repository with that digest, pulled by whatever name
+//	sha256:0123…, 0123…    the image whose manifest or configuration (docker's
+//	                       "image ID") has a digest that begins so
+//
+// A name comes before a digest: "cafe" is an image of that name if there is one.
+func (s *Store) entry(index *ocispec.Index, word string) (ocispec.Descriptor, error) {
+	full, err := Normalize(word)
+	for _, name := range []string{full, word} {
+		if i := find(index, name); name != "" && i >= 0 {
+			return index.Manifests[i], nil
+		}
+	}
+	if err == nil {
+		for _, d := range index.Manifests {
+			if full == atDigest(d.Annotations[ocispec.AnnotationRefName], d.Digest) {
+				return d, nil
+			}
+		}
+	}
+	found, abbreviated := s.entriesOfID(index, word)
+	if different := slices.IndexFunc(found, func(d ocispec.Descriptor) bool { return d.Digest != found[0].Digest }); different > 0 {
+		return ocispec.Descriptor{}, hint.Add(fmt.Errorf("image %q: there are several whose digest begins so", word), "write more of it")
+	}
+	switch {
+	case len(found) > 0:
+		return found[0], nil
+	case err != nil && !abbreviated:
+		return ocispec.Descriptor{}, err
+	}
+	return ocispec.Descriptor{}, fmt.Errorf("image %q: %w", word, ErrNotFound)
+}
+
+// atDigest is a reference with a digest in place of its tag.
+func atDigest(full string, d digest.Digest) string {
+	named, err := reference.ParseNormalizedNamed(full)
+	if err != nil {
+		return ""
+	}
+	return reference.TrimNamed(named).String() + "@" + d.String()
+}
+
+// shortestID is how many digits of a digest say which one it is.
+const shortestID = 4
+
+// entriesOfID returns the entries of the index whose manifest or configuration
+// has a digest that begins with word; abbreviated tells whether it could be one.
+func (s *Store) entriesOfID(index *ocispec.Index, word string) (found []ocispec.Descriptor, abbreviated bool) {
+	digits := strings.TrimPrefix(word, digest.SHA256.String()+":")
+	if len(digits) < shortestID || strings.Trim(digits, "0123456789abcdef") != "" {
+		return nil, false
+	}
+	for _, d := range index.Manifests {
+		ids := []digest.Digest{d.Digest}
+		// What cannot be read has no ID, and can still be named by its digest.
+		if m, err := s.manifest(d); err == nil {
+			ids = append(ids, m.Config.Digest)
+		}
+		if slices.ContainsFunc(ids, func(id digest.Digest) bool { return strings.HasPrefix(id.Encoded(), digits) }) {
+			found = append(found, d)
+		}
+	}
+	return found, true
 }
 
 // List returns the images in the order in which they came.
@@ -65,9 +135,6 @@ func (s *Store) List() ([]Entry, error) {
 	var entries []Entry
 	for _, d := range index.Manifests {
 		e := Entry{Reference: d.Annotations[ocispec.AnnotationRefName], Digest: d.Digest}
-		if e.Reference == "" {
-			continue // put there by another tool: no name to call it by
-		}
 		if d.Platform != nil {
 			e.Platform = *d.Platform
 		}
@@ -76,22 +143,69 @@ func (s *Store) List() ([]Entry, error) {
 	return entries, nil
 }
 
-// Remove takes the reference out of the index; Collect then removes the
-// content that no other reference needs. When there is no such reference,
-// errors.Is(err, ErrNotFound).
-func (s *Store) Remove(ref string) error {
+// Tag gives the image that a word means another name, ref, which is taken from
+// the image that has had it. ref is not one with a digest: that names an image
+// for good.
+func (s *Store) Tag(ctx context.Context, word, ref string) error {
 	full, err := Normalize(ref)
 	if err != nil {
 		return err
 	}
-	return s.changeIndex(context.Background(), func(index *ocispec.Index) error {
-		i := find(index, full)
-		if i < 0 {
-			return fmt.Errorf("remove image %q: %w", ref, ErrNotFound)
+	if strings.Contains(full, "@") {
+		return hint.Add(fmt.Errorf("tag %q: a name with a digest cannot be given", ref), "leave out the digest: name:tag")
+	}
+	return s.changeIndex(ctx, func(index *ocispec.Index) error {
+		d, err := s.entry(index, word)
+		if err != nil {
+			return err
 		}
-		index.Manifests = slices.Delete(index.Manifests, i, i+1)
+		d.Annotations = maps.Clone(d.Annotations)
+		if d.Annotations == nil {
+			d.Annotations = map[string]string{}
+		}
+		d.Annotations[ocispec.AnnotationRefName] = full
+		if i := find(index, full); i >= 0 {
+			index.Manifests = slices.Delete(index.Manifests, i, i+1)
+		}
+		index.Manifests = append(index.Manifests, d)
 		return nil
 	})
+}
+
+// Remove takes what a word means out of the index, and returns the entries that
+// went; Collect then removes the content that no other entry needs. A name is
+// that entry alone, a digest or an ID all entries of the image. unless, if not
+// nil, is asked when the last entry of the image would go, and its error keeps
+// the image. When there is no such image, errors.Is(err, ErrNotFound).
+func (s *Store) Remove(ctx context.Context, word string, unless func(digest.Digest) error) (gone []Entry, err error) {
+	err = s.changeIndex(ctx, func(index *ocispec.Index) error {
+		d, err := s.entry(index, word)
+		if err != nil {
+			return fmt.Errorf("remove %w", err)
+		}
+		name := d.Annotations[ocispec.AnnotationRefName]
+		full, err := Normalize(word)
+		named := word == name || err == nil && (full == name || full == atDigest(name, d.Digest))
+		rest := slices.DeleteFunc(slices.Clone(index.Manifests), func(e ocispec.Descriptor) bool {
+			away := e.Digest == d.Digest && (!named || e.Annotations[ocispec.AnnotationRefName] == name)
+			if away {
+				gone = append(gone, Entry{Reference: e.Annotations[ocispec.AnnotationRefName], Digest: e.Digest})
+			}
+			return away
+		})
+		last := !slices.ContainsFunc(rest, func(e ocispec.Descriptor) bool { return e.Digest == d.Digest })
+		if last && unless != nil {
+			if err := unless(d.Digest); err != nil {
+				return fmt.Errorf("remove image %q: %w", word, err)
+			}
+		}
+		index.Manifests = rest
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return gone, nil
 }
 
 // find returns the place in the index of a full reference, or -1.
@@ -154,17 +268,22 @@ func (s *Store) load(full string, entry ocispec.Descriptor) (*Image, error) {
 	return img, nil
 }
 
-// config reads the configuration of the image with the manifest d.
-func (s *Store) config(d ocispec.Descriptor) (*ocispec.Image, error) {
+// manifest reads the manifest d.
+func (s *Store) manifest(d ocispec.Descriptor) (*ocispec.Manifest, error) {
 	raw, err := s.ReadJSON(d)
 	if err != nil {
 		return nil, err
 	}
-	manifest, err := ParseManifest(raw)
+	return ParseManifest(raw)
+}
+
+// config reads the configuration of the image with the manifest d.
+func (s *Store) config(d ocispec.Descriptor) (*ocispec.Image, error) {
+	manifest, err := s.manifest(d)
 	if err != nil {
 		return nil, err
 	}
-	raw, err = s.ReadJSON(manifest.Config)
+	raw, err := s.ReadJSON(manifest.Config)
 	if err != nil {
 		return nil, err
 	}

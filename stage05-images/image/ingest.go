@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"github.com/opencontainers/go-digest"
@@ -36,6 +37,9 @@ type Ingest struct {
 	dir   string
 	file  *os.File // dir itself, locked
 	wrote atomic.Bool
+
+	flushing atomic.Bool
+	flushes  sync.WaitGroup
 }
 
 // Ingest begins to write. The caller closes it, whatever the outcome.
@@ -71,6 +75,7 @@ func (in *Ingest) Close() error {
 	if in == nil || in.file == nil {
 		return nil
 	}
+	in.flushes.Wait()
 	err := errors.Join(os.RemoveAll(in.dir), in.file.Close())
 	in.file = nil
 	return err
@@ -132,21 +137,21 @@ func whole(path string, d ocispec.Descriptor) bool {
 
 // copyVerified copies what d describes and not a byte more.
 func copyVerified(w io.Writer, r io.Reader, d ocispec.Descriptor) error {
-	digester := d.Digest.Algorithm().Digester()
-	n, err := io.Copy(io.MultiWriter(w, digester.Hash()), io.LimitReader(r, d.Size+1))
-	switch {
-	case n > d.Size:
-		return fmt.Errorf("%w: more than the %d bytes that the manifest says", ErrSize, d.Size)
-	case n == d.Size && digester.Digest() != d.Digest:
-		return fmt.Errorf("%w: content is %s", ErrDigest, Short(digester.Digest()))
-	case err != nil && n < d.Size:
-		return fmt.Errorf("broke off after %d of %d bytes: %w", n, d.Size, err)
-	case err != nil:
-		return err
-	case n < d.Size:
-		return fmt.Errorf("%w: %d bytes, and the manifest says %d", ErrSize, n, d.Size)
+	v := verify(r, d)
+	_, err := io.Copy(w, v)
+	return v.verdict(err)
+}
+
+// flush begins to bring to the disk what was written so far, so that there is
+// less to wait for in Commit. An error comes again there.
+func (in *Ingest) flush() {
+	if !in.flushing.CompareAndSwap(false, true) {
+		return // one is under way
 	}
-	return nil
+	in.flushes.Go(func() {
+		_ = syncAll(in.store.dir)
+		in.flushing.Store(false)
+	})
 }
 
 // Commit makes ref name the image whose manifest d describes, and returns it.

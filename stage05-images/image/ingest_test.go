@@ -80,7 +80,7 @@ func put(t *testing.T, in *image.Ingest, mediaType string, content []byte) ocisp
 }
 
 // tarOf is the tar file of these entries.
-func tarOf(t *testing.T, entries ...assemble.File) []byte {
+func tarOf(t testing.TB, entries ...assemble.File) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	if err := assemble.Files(entries...)(&b); err != nil {

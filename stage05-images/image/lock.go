@@ -25,15 +25,28 @@ func (s *Store) lock(ctx context.Context) (unlock func(), err error) {
 	return lockFile(ctx, s.path("lock"))
 }
 
+// Hold keeps Collect and the repairs of Check from removing anything until
+// release is called, or this process has ended. It is for who has found an image
+// and is about to use it, or reads blobs: a lease, which any number of processes
+// hold at once.
+func (s *Store) Hold(ctx context.Context) (release func(), err error) {
+	return lockHow(ctx, s.path("held"), unix.LOCK_SH)
+}
+
 // lockFile waits until it holds an exclusive lock on the file at path, which
 // it creates.
 func lockFile(ctx context.Context, path string) (unlock func(), err error) {
+	return lockHow(ctx, path, unix.LOCK_EX)
+}
+
+// lockHow is lockFile for either kind of lock, LOCK_EX or LOCK_SH.
+func lockHow(ctx context.Context, path string, how int) (unlock func(), err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	for {
-		locked, err := tryLock(f)
+		locked, err := tryHow(f, how)
 		if locked {
 			return func() { f.Close() }, nil
 		}
@@ -48,9 +61,12 @@ func lockFile(ctx context.Context, path string) (unlock func(), err error) {
 }
 
 // tryLock takes an exclusive lock on f; false says that another has it.
-func tryLock(f *os.File) (bool, error) {
+func tryLock(f *os.File) (bool, error) { return tryHow(f, unix.LOCK_EX) }
+
+// tryHow is tryLock for either kind of lock.
+func tryHow(f *os.File, how int) (bool, error) {
 	for {
-		switch err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); {
+		switch err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB); {
 		case err == nil:
 			return true, nil
 		case errors.Is(err, unix.EWOULDBLOCK):

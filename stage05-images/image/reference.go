@@ -5,10 +5,12 @@ package image
 // The grammar is docker's, which image-spec and distribution-spec refer to.
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/distribution/reference"
+	"github.com/opencontainers/go-digest"
 
 	"skiff.example/stage01-chroot/hint"
 )
@@ -23,11 +25,16 @@ import (
 // A digest says everything that a tag could say, so the tag beside it is dropped.
 func Normalize(ref string) (string, error) {
 	named, err := reference.ParseDockerRef(ref)
-	if err == nil {
+	if err == nil && !isDigest(ref) {
 		return named.String(), nil
+	}
+	if err == nil { // to the grammar it is a repository "sha256" with a very long tag
+		err = errors.New("a digest alone does not say which repository")
 	}
 	err = fmt.Errorf("image reference %q: %w", ref, err)
 	switch {
+	case isDigest(ref):
+		err = hint.Add(err, "write name@"+ref)
 	case strings.Contains(ref, "://"):
 		err = hint.Add(err, "leave out the scheme: write host/name:tag")
 	case strings.ToLower(ref) != ref && isReference(strings.ToLower(ref)):
@@ -37,6 +44,9 @@ func Normalize(ref string) (string, error) {
 	}
 	return "", err
 }
+
+// isDigest tells whether ref is a digest and nothing else.
+func isDigest(ref string) bool { return digest.Digest(ref).Validate() == nil }
 
 // isReference tells whether ref is one.
 func isReference(ref string) bool {
@@ -55,4 +65,13 @@ func Familiar(ref string) string {
 		named = reference.TrimNamed(named)
 	}
 	return reference.FamiliarString(named)
+}
+
+// FamiliarTagged is Familiar with the tag "latest" written out.
+func FamiliarTagged(ref string) string {
+	named, err := reference.ParseNormalizedNamed(ref)
+	if err != nil {
+		return ref
+	}
+	return reference.FamiliarString(reference.TagNameOnly(named))
 }

@@ -8,7 +8,8 @@
 //	index.json                  the images: reference → digest of a manifest
 //	blobs/<algorithm>/<hex>     manifests, configurations and compressed layers
 //	layers/<algorithm>/<hex>    unpacked layers, named by ChainID
-//	lock, locks/                flock(2): who may write what
+//	lock, locks/, held          flock(2): who may write what, and that nothing is removed
+//	partial/                    what has arrived of a layer's blob, see stream.go
 //	tmp/<writer>/               what a live writer has not finished yet
 //	boot                        the machine's boot_id when this was last swept, see sweep
 //
@@ -101,7 +102,7 @@ func (s *Store) prepareLocked() (trash *Ingest, err error) {
 	if err := s.prepareLayout(); err != nil {
 		return nil, err
 	}
-	for _, name := range []string{"blobs", "layers", "locks", "tmp"} {
+	for _, name := range []string{"blobs", "layers", "locks", "partial", "tmp"} {
 		if err := privateFolder(s.path(name)); err != nil {
 			return nil, err
 		}
@@ -177,6 +178,15 @@ func (s *Store) addressed(kind string, d digest.Digest) (string, error) {
 		return "", fmt.Errorf("digest %q: %w", d, err)
 	}
 	return s.path(kind, d.Algorithm().String(), d.Encoded()), nil
+}
+
+// OpenBlob opens a blob. It is not verified: who reads it does that.
+func (s *Store) OpenBlob(d ocispec.Descriptor) (*os.File, error) {
+	path, err := s.addressed("blobs", d.Digest)
+	if err != nil {
+		return nil, err
+	}
+	return os.Open(path)
 }
 
 // privateFolder makes dir. Below it lie files of images with their set-user-id

@@ -1,7 +1,9 @@
 package image_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -175,7 +177,48 @@ func TestFindSaysWhatIsMissing(t *testing.T) {
 	if !errors.Is(err, image.ErrNotFound) || err.Error() != `image "alpine": no such image in the store` {
 		t.Error(err)
 	}
-	if err := s.Remove("alpine"); !errors.Is(err, image.ErrNotFound) {
+	if err := remove(s, "alpine"); !errors.Is(err, image.ErrNotFound) {
 		t.Error(err)
 	}
+}
+
+// remove removes an image by name.
+func remove(s *image.Store, ref string) error {
+	_, err := s.Remove(context.Background(), ref, nil)
+	return err
+}
+
+// What lies on the disk, with its permissions: a golden file. What is named by a digest
+// shows its first digits.
+func TestTheLayoutOnDisk(t *testing.T) {
+	testkit.HostUnchanged(t)
+	_, in, dir := open(t)
+	twoImages(t, in)
+	if err := in.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var said strings.Builder
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		name, _ := filepath.Rel(dir, path)
+		if strings.HasPrefix(name, "locks/") {
+			return nil // one for each blob and layer
+		}
+		if parts := strings.Split(name, "/"); len(parts) > 2 && len(parts[2]) == 64 {
+			parts[2] = parts[2][:12] + "…"
+			name = strings.Join(parts, "/")
+		}
+		fmt.Fprintf(&said, "%v  %s\n", info.Mode(), name)
+		if !d.IsDir() && (name == "index.json" || name == "oci-layout" || strings.HasPrefix(name, "blobs/") && info.Size() < 1000) {
+			said.WriteString(readFile(t, path) + "\n")
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	testkit.Golden(t, said.String(), "layout.golden")
 }

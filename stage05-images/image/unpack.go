@@ -6,6 +6,7 @@ package image
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sys/unix"
 
 	"skiff.example/stage01-chroot/hint"
 	"skiff.example/stage04-overlay/layer"
@@ -53,33 +55,27 @@ type Layer struct {
 	DiffID  digest.Digest // of the tar stream
 	ChainID digest.Digest // the layer's name, see ChainIDs
 	Lower   []string      // folders of the layers below, topmost first
+
+	// MaxBytes is how long the tar stream may be. 0: layer.DefaultMaxBytes.
+	MaxBytes int64
 }
+
+// max is MaxBytes or the default.
+func (l Layer) max() int64 { return cmp.Or(l.MaxBytes, layer.DefaultMaxBytes) }
 
 // Unpack makes the folder of a layer whose blob is in the store, and returns
 // its path. When the folder is there already, or another writer is about to
 // make it, nothing is unpacked and fresh is false.
 func (in *Ingest) Unpack(ctx context.Context, l Layer) (dir string, fresh bool, err error) {
-	dir, err = in.store.addressed("layers", l.ChainID)
+	p, err := in.Fetch(ctx, l, func(context.Context, int64) (io.ReadCloser, error) {
+		// A blob was verified when it came, but a disk may rot. Fetch has removed
+		// it, so that the next pull mends it.
+		return nil, hint.Add(fmt.Errorf("blob %s is not there, or was damaged", Short(l.Blob.Digest)), "pull the image again")
+	})
 	if err != nil {
 		return "", false, err
 	}
-	unlock, err := in.store.lockPiece(ctx, "layer", l.ChainID)
-	if err != nil {
-		return "", false, err
-	}
-	defer unlock()
-	if _, err := os.Lstat(dir); err == nil {
-		return dir, false, nil
-	}
-	temp, err := os.MkdirTemp(in.dir, "layer-")
-	if err != nil {
-		return "", false, err
-	}
-	if err := in.unpackInto(ctx, temp, l); err != nil {
-		return "", false, roomHint(errors.Join(in.blame(err, l.Blob), os.RemoveAll(temp)))
-	}
-	in.wrote.Store(true)
-	return dir, true, rename(temp, dir)
+	return p.Settle(ctx, l.Lower)
 }
 
 // unpackInto fills the folder dir.
@@ -93,19 +89,32 @@ func (in *Ingest) unpackInto(ctx context.Context, dir string, l Layer) error {
 		return err
 	}
 	defer blob.Close()
+	return untar(ctx, blob, l, func(tar io.Reader) error {
+		_, err := layer.Apply(dir, tar, layer.Options{Lower: l.Lower, MaxBytes: l.max()})
+		return err
+	})
+}
+
+// untar lets apply read the tar stream that a layer's blob holds, to its end,
+// and verifies the DiffID.
+func untar(ctx context.Context, blob io.Reader, l Layer, apply func(tar io.Reader) error) error {
 	tar, err := decompress(blob, l.Blob.MediaType)
 	if err != nil {
 		return err
 	}
 	defer tar.Close()
-
-	digester := l.DiffID.Algorithm().Digester()
-	ahead := readAhead(ctx, io.TeeReader(tar, digester.Hash()))
-	defer ahead.Close() // runs before tar.Close: nothing reads tar any more
-	if _, err := layer.Apply(dir, ahead, layer.Options{Lower: l.Lower}); err != nil {
-		if errors.Is(err, fs.ErrPermission) {
-			err = hint.Add(err, "unpacking sets owners and makes devices; run it as root")
-		}
+	// Package layer counts what is in the files. What lies between or behind
+	// them counts here: zeros compress a thousand times (CVE-2025-58183).
+	digester, bounded := l.DiffID.Algorithm().Digester(), &io.LimitedReader{R: tar, N: l.max() + 1}
+	ahead := readAhead(ctx, io.TeeReader(bounded, digester.Hash()))
+	err = apply(ahead)
+	ahead.Close() // now nothing reads tar any more
+	switch {
+	case bounded.N == 0:
+		return fmt.Errorf("unpacked it is longer than %d bytes: %w", l.max(), unix.EFBIG)
+	case errors.Is(err, fs.ErrPermission):
+		return hint.Add(err, "unpacking sets owners and makes devices; run it as root")
+	case err != nil:
 		return err
 	}
 	if got := digester.Digest(); got != l.DiffID {
@@ -125,31 +134,14 @@ func decompress(blob io.Reader, mediaType string) (io.ReadCloser, error) {
 	case gzipped:
 		return gzip.NewReader(blob)
 	case zstandard:
-		z, err := zstd.NewReader(blob)
+		// The memory is what the stream asks for: up to as much as zstd itself
+		// grants unasked (man 1 zstd, --memory). A decoder of its own goroutine
+		// would read ahead; ours does that, see readAhead.
+		z, err := zstd.NewReader(blob, zstd.WithDecoderMaxWindow(128<<20), zstd.WithDecoderLowmem(true), zstd.WithDecoderConcurrency(1))
 		if err != nil {
 			return nil, err
 		}
 		return z.IOReadCloser(), nil
 	}
 	return io.NopCloser(blob), nil
-}
-
-// blame finds out why a layer did not unpack. A blob was verified when it came,
-// but a disk may rot: then the image is innocent, and the blob is removed so
-// that the next pull fetches it again.
-func (in *Ingest) blame(cause error, d ocispec.Descriptor) error {
-	path, err := in.store.addressed("blobs", d.Digest)
-	if err != nil {
-		return cause
-	}
-	blob, err := os.Open(path)
-	if err != nil {
-		return cause
-	}
-	defer blob.Close()
-	if err := copyVerified(io.Discard, blob, d); !errors.Is(err, ErrDigest) && !errors.Is(err, ErrSize) {
-		return cause
-	}
-	return hint.Add(errors.Join(fmt.Errorf("blob %q is damaged: %w", path, cause), os.Remove(path)),
-		"it has been removed; pull the image again")
 }

@@ -32,6 +32,8 @@ func (f fault) Unwrap() error { return f.cause }
 const (
 	noManifest = "check the name and the tag"
 	noBlob     = "the registry has lost a part of the image; push it again"
+
+	noRepository = "check the name; some registries want a repository to be made first"
 )
 
 // explain says in one line what went wrong when host was asked; missing is the
@@ -49,6 +51,8 @@ func explain(err error, host, missing string) error {
 		web    *url.Error
 	)
 	switch {
+	case errors.As(err, &cert): // first: on loopback it was tried without TLS as well
+		return say(oneLine(cert.Err.Error()), fmt.Sprintf("give the certificate of the authority that %s is signed by: --ca FILE, or as %s/%s/ca.crt", host, certificateFolders[0], host))
 	case errors.As(err, &answer):
 		return explainAnswer(answer, err, host, missing)
 	case errors.Is(err, unix.ECONNREFUSED):
@@ -58,8 +62,8 @@ func explain(err error, host, missing string) error {
 			"check the registry's name, and this machine's network and /etc/resolv.conf")
 	case errors.Is(err, http.ErrSchemeMismatch):
 		return say(fmt.Sprintf("%s does not speak TLS", host), errPlainHTTP.Error())
-	case errors.As(err, &cert):
-		return say(oneLine(cert.Err.Error()), "install the authority's certificate on this machine")
+	case errors.Is(err, errStalled):
+		return say(errStalled.Error(), "pull again; what has come already is kept")
 	case errors.As(err, &late) && late.Timeout():
 		return say(fmt.Sprintf("no answer from %s", host), "check that this machine reaches the registry")
 	case errors.As(err, &web): // it begins with the whole address
@@ -77,7 +81,7 @@ func explainAnswer(answer *transport.Error, err error, host, missing string) err
 	case http.StatusUnauthorized:
 		return say("unauthorized", fmt.Sprintf("check the name, or log in to %s (docker login or podman login)", host))
 	case http.StatusForbidden:
-		return say("access denied", fmt.Sprintf("the account that is logged in to %s may not pull this", host))
+		return say("access denied", fmt.Sprintf("the account that is logged in to %s may not do this", host))
 	case http.StatusTooManyRequests:
 		return say("too many requests", "wait, or log in: registries allow accounts more")
 	}

@@ -33,7 +33,7 @@ func TestErrorsOfTheNetworkInAFewWords(t *testing.T) {
 		},
 		{
 			get(&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}),
-			"x509: certificate signed by unknown authority", "install the authority's certificate",
+			"x509: certificate signed by unknown authority", "give the certificate of the authority that reg.example is signed by: --ca FILE",
 		},
 		{get(http.ErrSchemeMismatch), "reg.example does not speak TLS", "plain HTTP is for registries on this host only"},
 		{get(os.ErrDeadlineExceeded), "no answer from reg.example", "check that this machine reaches the registry"},
@@ -51,7 +51,7 @@ func TestErrorsOfTheNetworkInAFewWords(t *testing.T) {
 
 func TestPlainHTTPIsForThisHostOnly(t *testing.T) {
 	sent := false
-	checked := limited{roundTrip(func(*http.Request) (*http.Response, error) {
+	checked := limited{RoundTripper: roundTrip(func(*http.Request) (*http.Response, error) {
 		sent = true
 		return nil, errors.New("sent")
 	})}

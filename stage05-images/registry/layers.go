@@ -1,8 +1,8 @@
 package registry
 
-// The layers of an image: several are fetched at once, and unpacked one after
-// another from the bottom up, since what a whiteout hides lies in the layers
-// below. While one is unpacked the next ones come.
+// The layers of an image: several are fetched at once, each of which is verified
+// and unpacked while it comes. What depends on the layers below is settled from
+// the bottom up: what a whiteout hides lies there.
 
 import (
 	"context"
@@ -11,10 +11,8 @@ import (
 	"io"
 	"slices"
 
-	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 
 	"skiff.example/stage01-chroot/hint"
 	"skiff.example/stage05-images/image"
@@ -23,123 +21,116 @@ import (
 // stack is the layers of one image, lowest first.
 type stack struct {
 	*pulling
-	manifest ocispec.Descriptor
-	blobs    []ocispec.Descriptor
-	diffIDs  []digest.Digest
-	chainIDs []digest.Digest
-	ready    []chan bool // ready[i] gets one value when blob i is in the store: was it fetched?
+	layers   []image.Layer
+	pieces   []chan *image.Piece // each gets one, when it is fetched
 	progress progress
 }
 
 // layers fetches and unpacks the layers that the store does not have.
-func (p *pulling) layers(ctx context.Context, d ocispec.Descriptor, m *ocispec.Manifest, config *ocispec.Image) error {
-	s := &stack{
-		pulling:  p,
-		manifest: d,
-		blobs:    m.Layers,
-		diffIDs:  config.RootFS.DiffIDs,
-		chainIDs: image.ChainIDs(config),
-		ready:    make([]chan bool, len(m.Layers)),
-		progress: newProgress(p.options.Progress, m.Layers),
+func (p *pulling) layers(ctx context.Context, m *ocispec.Manifest, config *ocispec.Image) (err error) {
+	s := &stack{pulling: p, progress: newProgress(p.options, pulled, m.Layers)}
+	for i, chain := range image.ChainIDs(config) {
+		s.layers = append(s.layers, image.Layer{Blob: m.Layers[i], DiffID: config.RootFS.DiffIDs[i], ChainID: chain})
+		s.pieces = append(s.pieces, make(chan *image.Piece, 1))
 	}
-	for i := range s.ready {
-		s.ready[i] = make(chan bool, 1)
-	}
-	defer s.progress.close()
+	defer func() { err = errors.Join(err, s.close()) }()
 
 	// The first error ends the context of all the others.
 	both, ctx := errgroup.WithContext(ctx)
 	both.Go(func() error { return s.fetchAll(ctx) })
-	both.Go(func() error { return s.unpackAll(ctx) })
+	both.Go(func() error { return s.settleAll(ctx) })
 	return both.Wait()
 }
 
-// fetchAll fetches the blobs, the lowest first, a few at a time.
+// close gives up what was fetched and not settled.
+func (s *stack) close() (err error) {
+	s.progress.close()
+	for _, piece := range s.pieces {
+		select {
+		case p := <-piece:
+			err = errors.Join(err, p.Close())
+		default:
+		}
+	}
+	return err
+}
+
+// fetchAll fetches the layers, a few at a time and the lowest first: a pull that
+// waits for another one's layer never has what the other one waits for.
 func (s *stack) fetchAll(ctx context.Context) error {
 	workers, ctx := errgroup.WithContext(ctx)
 	workers.SetLimit(s.options.Parallel)
-	for i := range s.blobs {
+	for i := range s.layers {
 		workers.Go(func() error {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			fetched, err := s.fetch(ctx, s.blobs[i])
-			if err != nil {
-				return s.named(i, err)
-			}
-			s.ready[i] <- fetched
-			return nil
+			return s.named(i, s.fetch(ctx, i))
 		})
 	}
 	return workers.Wait()
 }
 
-// fetch brings one blob into the store.
-func (s *stack) fetch(ctx context.Context, d ocispec.Descriptor) (fetched bool, err error) {
-	fetched, err = s.ingest.Blob(ctx, d, func() (io.ReadCloser, error) {
-		r, err := s.open(ctx, d)
-		if err != nil {
-			return nil, err
-		}
-		return counted{r, s.progress}, nil
+// fetch brings one layer into the store.
+func (s *stack) fetch(ctx context.Context, i int) error {
+	d := s.layers[i].Blob
+	piece, err := s.ingest.Fetch(ctx, s.layers[i], func(ctx context.Context, offset int64) (io.ReadCloser, error) {
+		s.progress.at(i, offset)
+		r, err := s.places.blob(ctx, d, offset)
+		return counted(r, func(at int64) { s.progress.at(i, offset+at) }), err
 	})
 	switch {
 	case errors.Is(err, image.ErrDigest), errors.Is(err, image.ErrSize):
-		err = hint.Add(err, "it is damaged in the registry or was changed on the way; push the image again")
-	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, unix.ECONNRESET):
-		err = hint.Add(err, "pull again; what has come already is kept")
-	case err == nil && !fetched:
-		s.progress.add(d.Size)
+		return hint.Add(err, "it is damaged in the registry or was changed on the way; push the image again")
+	case err != nil && passes(err):
+		return hint.Add(err, "pull again; what has come already is kept")
+	case err != nil:
+		return err
 	}
-	return fetched, err
+	s.progress.at(i, d.Size)
+	s.pieces[i] <- piece
+	return nil
 }
 
-// open opens one blob, wherever it is.
-func (s *stack) open(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
-	if len(d.URLs) > 0 {
-		return s.foreign(ctx, s.manifest, d)
-	}
-	return s.blob(ctx, d)
-}
-
-// unpackAll unpacks each layer as soon as it is there and the one below is done.
-func (s *stack) unpackAll(ctx context.Context) error {
+// settleAll settles each layer as soon as it is there and the one below is done.
+func (s *stack) settleAll(ctx context.Context) error {
 	var lower []string // topmost first
-	for i, blob := range s.blobs {
-		var fetched bool
+	for i := range s.layers {
 		select {
-		case fetched = <-s.ready[i]:
+		case piece := <-s.pieces[i]:
+			dir, fresh, err := piece.Settle(ctx, lower)
+			if err != nil {
+				return s.named(i, err)
+			}
+			s.progress.done(i, piece.Fetched || fresh)
+			lower = slices.Insert(lower, 0, dir)
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		dir, fresh, err := s.ingest.Unpack(ctx, image.Layer{
-			Blob:    blob,
-			DiffID:  s.diffIDs[i],
-			ChainID: s.chainIDs[i],
-			Lower:   lower,
-		})
-		if err != nil {
-			return s.named(i, err)
-		}
-		s.progress.layer(i, fetched || fresh)
-		lower = slices.Insert(lower, 0, dir)
 	}
 	return nil
 }
 
 // named says which layer an error is about.
 func (s *stack) named(i int, err error) error {
-	return fmt.Errorf("layer %d of %d (%s): %w", i+1, len(s.blobs), image.Short(s.blobs[i].Digest), err)
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("layer %d of %d (%s): %w", i+1, len(s.layers), image.Short(s.layers[i].Blob.Digest), err)
 }
 
-// counted tells the progress how much is read.
-type counted struct {
+// counted calls tell with the number of bytes that were read of r so far.
+func counted(r io.ReadCloser, tell func(int64)) io.ReadCloser { return &counter{r, tell, 0} }
+
+type counter struct {
 	io.ReadCloser
-	progress progress
+	tell func(int64)
+	n    int64
 }
 
-func (c counted) Read(p []byte) (int, error) {
+func (c *counter) Read(p []byte) (int, error) {
 	n, err := c.ReadCloser.Read(p)
-	c.progress.add(int64(n))
+	c.n += int64(n)
+	c.tell(c.n)
 	return n, err
 }

@@ -53,7 +53,7 @@ func TestProgressOnATerminalIsABar(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(got, "3 of 3 layers unpacked") || !strings.Contains(got, "100%") || !strings.HasSuffix(got, "\n") {
+	if !strings.Contains(got, "pulled 3 of 3") || !strings.Contains(got, "100%") || !strings.HasSuffix(got, "\n") {
 		t.Errorf("on the screen: %q", got)
 	}
 }
@@ -67,6 +67,9 @@ func openTerminal(t *testing.T) (screen, terminal *os.File) {
 	}
 	t.Cleanup(func() { screen.Close() })
 	if err := unix.IoctlSetPointerInt(int(screen.Fd()), unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.IoctlSetWinsize(int(screen.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: 120}); err != nil {
 		t.Fatal(err)
 	}
 	number, err := unix.IoctlGetInt(int(screen.Fd()), unix.TIOCGPTN)

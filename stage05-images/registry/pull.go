@@ -18,40 +18,54 @@ import (
 
 	"github.com/distribution/reference"
 	"github.com/google/go-containerregistry/pkg/authn"
-	"github.com/google/go-containerregistry/pkg/name"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"skiff.example/stage05-images/image"
 )
 
-// defaultParallel is how many blobs are fetched at once, as docker does it.
-const defaultParallel = 3
+// defaultParallel is how many layers are on their way at once.
+const defaultParallel = 4
 
-// Options say how to pull. The zero value is fine.
+// Options say how to reach registries, what to take and what to tell meanwhile.
+// The zero value is fine.
 type Options struct {
-	// Progress is told what happens: a bar if it is a terminal, otherwise a
-	// line for each layer. nil: nothing.
+	// Progress is told what happens: bars if it is a terminal, otherwise a
+	// line for each layer or, with JSON, an object a line. nil: nothing.
 	Progress io.Writer
+	JSON     bool
 
 	// Platform is what to take from an image for several platforms. Empty: the
 	// host's.
 	Platform ocispec.Platform
 
 	// Keychain knows user names and passwords. nil: authn.DefaultKeychain,
-	// which reads the files of docker login and podman login.
+	// which reads the files of docker login and podman login, and asks the
+	// credential helpers that these name.
 	Keychain authn.Keychain
 
-	// Parallel is the number of blobs that are fetched at once. 0: 3.
+	// Parallel is the number of layers that are fetched at once. 0: 4.
 	Parallel int
+
+	// PlainHTTP allows to speak to the registry without TLS, wherever it is. To
+	// this host it is always allowed.
+	PlainHTTP bool
+
+	// CA is a file with the certificates, in PEM format, of authorities to
+	// believe beside the system's and those in certificateFolders.
+	CA string
+
+	// Mirrors are asked before the registry: REGISTRY=HOST[:PORT][/PATH], or
+	// without REGISTRY= for docker.io.
+	Mirrors []string
+
+	// Retry says what to do when a connection breaks or a registry is busy.
+	Retry Retry
 }
 
 // withDefaults fills in what is not said.
 func (o Options) withDefaults() Options {
-	if o.Platform.OS == "" {
-		o.Platform = hostPlatform()
+	if o.Platform.OS == "" && o.Platform.Architecture == "" {
+		o.Platform = image.HostPlatform()
 	}
 	if o.Keychain == nil {
 		o.Keychain = authn.DefaultKeychain
@@ -59,6 +73,7 @@ func (o Options) withDefaults() Options {
 	if o.Parallel <= 0 {
 		o.Parallel = defaultParallel
 	}
+	o.Retry = o.Retry.withDefaults()
 	return o
 }
 
@@ -83,32 +98,25 @@ func Pull(ctx context.Context, s *image.Store, ref string, o Options) (*image.Im
 
 // pull does the work of Pull; its errors do not name the reference.
 func pull(ctx context.Context, s *image.Store, ref string, o Options) (img *image.Image, err error) {
-	full, parsed, err := parse(ref)
+	full, parsed, err := parse(ref, o.PlainHTTP)
 	if err != nil {
 		return nil, err
 	}
 	if img := pinned(s, full, o.Platform); img != nil {
 		return img, nil
 	}
+	places, err := newPlaces(parsed.Context(), o)
+	if err != nil {
+		return nil, err
+	}
+	defer places.close()
 	ingest, err := s.Ingest(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, ingest.Close()) }()
-
-	transport := newTransport()
-	defer transport.CloseIdleConnections()
-	puller, err := remote.NewPuller(
-		remote.WithTransport(limited{transport}),
-		remote.WithAuthFromKeychain(o.Keychain),
-		remote.WithJobs(o.Parallel),
-		remote.WithRetryBackoff(backoff),
-	)
-	if err != nil {
-		return nil, err
-	}
-	p := &pulling{store: s, ingest: ingest, puller: puller, repository: parsed.Context(), options: o}
-	return p.image(ctx, full, parsed)
+	p := &pulling{store: s, ingest: ingest, places: places, options: o}
+	return p.image(ctx, full, parsed.Identifier())
 }
 
 // pinned returns the image of a reference with a digest if the store has it:
@@ -123,7 +131,7 @@ func pinned(s *image.Store, full string, want ocispec.Platform) *image.Image {
 	}
 	// An error is no obstacle: pulling then finds it again, or mends it.
 	img, err := s.Find(full)
-	if err != nil || !matches(img.Config.Platform, want) {
+	if err != nil || !image.Matches(img.Config.Platform, want) {
 		return nil
 	}
 	return img
@@ -131,16 +139,15 @@ func pinned(s *image.Store, full string, want ocispec.Platform) *image.Image {
 
 // pulling is one pull under way.
 type pulling struct {
-	store      *image.Store
-	ingest     *image.Ingest
-	puller     *remote.Puller
-	repository name.Repository
-	options    Options
+	store   *image.Store
+	ingest  *image.Ingest
+	places  places
+	options Options
 }
 
-// image pulls the image that ref names in the registry.
-func (p *pulling) image(ctx context.Context, full string, ref name.Reference) (*image.Image, error) {
-	d, raw, err := p.manifest(ctx, ref)
+// image pulls the image that a tag or a digest names in the registry.
+func (p *pulling) image(ctx context.Context, full, identifier string) (*image.Image, error) {
+	d, raw, err := p.manifest(ctx, identifier)
 	if err != nil {
 		return nil, err
 	}
@@ -155,56 +162,22 @@ func (p *pulling) image(ctx context.Context, full string, ref name.Reference) (*
 	if err != nil {
 		return nil, err
 	}
-	if !matches(config.Platform, p.options.Platform) {
-		return nil, wrongPlatform(p.options.Platform, []ocispec.Platform{config.Platform})
+	if !image.Matches(config.Platform, p.options.Platform) {
+		return nil, image.WrongPlatform(p.options.Platform, []ocispec.Platform{config.Platform})
 	}
-	if err := p.layers(ctx, d, manifest, config); err != nil {
+	if err := p.layers(ctx, manifest, config); err != nil {
 		return nil, err
 	}
 	return p.ingest.Commit(ctx, full, d)
 }
 
-// manifest gets the manifest that ref means on the wanted platform.
-func (p *pulling) manifest(ctx context.Context, ref name.Reference) (ocispec.Descriptor, []byte, error) {
-	d, raw, isIndex, err := p.get(ctx, ref)
+// manifest gets the manifest that is meant on the wanted platform.
+func (p *pulling) manifest(ctx context.Context, identifier string) (ocispec.Descriptor, []byte, error) {
+	d, raw, isIndex, err := p.places.manifest(ctx, identifier)
 	if err != nil || !isIndex {
 		return d, raw, err
 	}
-	index, err := image.ParseIndex(raw)
-	if err != nil {
-		return d, nil, err
-	}
-	d, err = choose(index, p.options.Platform)
-	if err != nil {
-		return d, nil, err
-	}
-	if raw, err := p.store.ReadJSON(d); err == nil {
-		return d, raw, nil
-	}
-	got, raw, isIndex, err := p.get(ctx, p.repository.Digest(d.Digest.String()))
-	switch {
-	case err != nil:
-		return d, nil, fmt.Errorf("manifest %s: %w", image.Short(d.Digest), err)
-	case isIndex:
-		return d, nil, fmt.Errorf("manifest %s: it is an index inside an index", image.Short(d.Digest))
-	}
-	return got, raw, nil
-}
-
-// get gets a manifest or an index. go-containerregistry has verified it if the
-// reference has a digest; a tag means whatever the registry says.
-func (p *pulling) get(ctx context.Context, ref name.Reference) (d ocispec.Descriptor, raw []byte, isIndex bool, err error) {
-	got, err := p.puller.Get(ctx, ref)
-	if err != nil {
-		return d, nil, false, explain(err, ref.Context().RegistryStr(), noManifest)
-	}
-	mediaType, isIndex, err := image.Kind(got.Manifest, string(got.MediaType))
-	d = ocispec.Descriptor{
-		MediaType: mediaType,
-		Digest:    digest.Digest(got.Digest.String()),
-		Size:      got.Size,
-	}
-	return d, got.Manifest, isIndex, err
+	return p.places.choose(ctx, raw, p.options.Platform, p.store.ReadJSON)
 }
 
 // storeJSON stores a manifest that was fetched already.
@@ -218,7 +191,7 @@ func (p *pulling) storeJSON(ctx context.Context, d ocispec.Descriptor, raw []byt
 // config gets the configuration of the image.
 func (p *pulling) config(ctx context.Context, m *ocispec.Manifest) (*ocispec.Image, error) {
 	_, err := p.ingest.Blob(ctx, m.Config, func() (io.ReadCloser, error) {
-		return p.blob(ctx, m.Config)
+		return p.places.blob(ctx, m.Config, 0)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("configuration %s: %w", image.Short(m.Config.Digest), err)
@@ -228,36 +201,4 @@ func (p *pulling) config(ctx context.Context, m *ocispec.Manifest) (*ocispec.Ima
 		return nil, err
 	}
 	return image.ParseConfig(raw, m)
-}
-
-// blob opens a blob in the registry.
-func (p *pulling) blob(ctx context.Context, d ocispec.Descriptor) (io.ReadCloser, error) {
-	l, err := p.puller.Layer(exactly(ctx, d.Size), p.repository.Digest(d.Digest.String()))
-	if err != nil {
-		return nil, explain(err, p.repository.RegistryStr(), noBlob)
-	}
-	r, err := l.Compressed()
-	return r, explain(err, p.repository.RegistryStr(), noBlob)
-}
-
-// foreign opens a layer that may not be redistributed, so that registries do
-// not have it and its descriptor says where it is (image-spec descriptor.md,
-// urls). go-containerregistry tries the registry first and then those
-// addresses; it refuses addresses within private networks and sends no password
-// to them (CVE-2020-15157).
-func (p *pulling) foreign(ctx context.Context, manifest, d ocispec.Descriptor) (io.ReadCloser, error) {
-	got, err := p.puller.Get(ctx, p.repository.Digest(manifest.Digest.String()))
-	if err != nil {
-		return nil, explain(err, p.repository.RegistryStr(), noBlob)
-	}
-	img, err := got.Image()
-	if err != nil {
-		return nil, err
-	}
-	l, err := img.LayerByDigest(v1.Hash{Algorithm: d.Digest.Algorithm().String(), Hex: d.Digest.Encoded()})
-	if err != nil {
-		return nil, err
-	}
-	r, err := l.Compressed()
-	return r, explain(err, "the address in the manifest", noBlob)
 }

@@ -1,6 +1,6 @@
 package registry
 
-// A registry in this very process, for demos and tests, and pushing to one.
+// A registry in this very process, for demos and tests.
 
 import (
 	"context"
@@ -11,9 +11,7 @@ import (
 	"net"
 	"net/http"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	ggcr "github.com/google/go-containerregistry/pkg/registry"
-	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"skiff.example/stage01-chroot/hint"
 )
@@ -50,24 +48,4 @@ func Serve(ctx context.Context, addr string) (listening string, stop func() erro
 		}
 		return err
 	}, nil
-}
-
-// Push sends an image or an index to the registry that ref names.
-func Push(ctx context.Context, img remote.Taggable, ref string) error {
-	_, parsed, err := parse(ref)
-	if err != nil {
-		return fmt.Errorf("push %q: %w", ref, err)
-	}
-	transport := newTransport()
-	defer transport.CloseIdleConnections()
-	err = remote.Push(parsed, img,
-		remote.WithContext(ctx),
-		remote.WithTransport(limited{transport}),
-		remote.WithAuthFromKeychain(authn.DefaultKeychain),
-		remote.WithRetryBackoff(backoff),
-	)
-	if err != nil {
-		return fmt.Errorf("push %q: %w", ref, explain(err, parsed.Context().RegistryStr(), noManifest))
-	}
-	return nil
 }

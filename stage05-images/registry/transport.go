@@ -4,12 +4,16 @@ package registry
 // one place that all of go-containerregistry's requests pass.
 
 import (
-	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -17,29 +21,77 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
+	"skiff.example/stage01-chroot/hint"
 	"skiff.example/stage05-images/image"
 )
 
 // answerTimeout is how long a registry may take to begin its answer.
 const answerTimeout = time.Minute
 
-// backoff: three attempts, after 0.2 s and 0.6 s. The pauses do not end with
-// the context, so they are short: Ctrl-C should not wait for them.
-var backoff = remote.Backoff{Duration: 200 * time.Millisecond, Factor: 3, Jitter: 0.1, Steps: 3}
-
 // errPlainHTTP says that a request without TLS would have left this host.
-var errPlainHTTP = errors.New("plain HTTP is for registries on this host only")
+var errPlainHTTP = errors.New("plain HTTP is for registries on this host only, unless asked for with --plain-http")
 
-// newTransport returns a transport with connections of its own.
-func newTransport() *http.Transport {
+// errInside says that somebody on the internet leads us into a private network.
+var errInside = errors.New("an address of a private network, given by a registry that is not in one")
+
+// certificateFolders are where docker and podman keep the certificates of
+// authorities for single registries, in a folder HOST[:PORT] (man 5
+// containers-certs.d).
+var certificateFolders = []string{"/etc/containers/certs.d", "/etc/docker/certs.d"}
+
+// newTransport returns a transport to one registry, with connections of its own
+// and all checks.
+func newTransport(registry name.Registry, o Options) (http.RoundTripper, *http.Transport, error) {
+	authorities, err := authorities(certificateFolders, registry.RegistryStr(), o.CA)
+	if err != nil {
+		return nil, nil, err
+	}
 	t := remote.DefaultTransport.(*http.Transport).Clone()
 	t.ResponseHeaderTimeout = answerTimeout
-	return t
+	t.DisableCompression = true // a blob is what it hashes to; nobody may unpack it on the way
+	t.TLSClientConfig = &tls.Config{RootCAs: authorities}
+	l := limited{RoundTripper: patient{t, o.Retry}}
+	if o.PlainHTTP {
+		l.plain = registry.RegistryStr()
+	}
+	return l, t, nil
+}
+
+// authorities returns whom to believe that a registry is the one it says: whom
+// the system believes, whose certificates are in the registry's folder below one
+// of folders, and those in file, if any.
+func authorities(folders []string, registry, file string) (*x509.CertPool, error) {
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		return nil, err
+	}
+	var files []string
+	for _, dir := range folders {
+		found, err := filepath.Glob(filepath.Join(dir, registry, "*.crt"))
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, found...)
+	}
+	if file != "" {
+		files = append(files, file)
+	}
+	for _, file := range files {
+		pem, err := os.ReadFile(file)
+		if err == nil && !pool.AppendCertsFromPEM(pem) {
+			err = &fs.PathError{Op: "read", Path: file, Err: errors.New("no certificate in PEM format")}
+		}
+		if err != nil {
+			return nil, hint.Add(err, "it should be the certificate of the authority that has signed the registry's")
+		}
+	}
+	return pool, nil
 }
 
 // parse returns the full form of a reference, and the same for
-// go-containerregistry, which is allowed to try plain HTTP on loopback.
-func parse(ref string) (full string, parsed name.Reference, err error) {
+// go-containerregistry, which is allowed to try plain HTTP on loopback, or if
+// plain says so.
+func parse(ref string, plain bool) (full string, parsed name.Reference, err error) {
 	full, err = image.Normalize(ref)
 	if err != nil {
 		return "", nil, err
@@ -48,12 +100,16 @@ func parse(ref string) (full string, parsed name.Reference, err error) {
 	if err != nil {
 		return "", nil, err
 	}
-	var options []name.Option
-	if isLoopback(hostname(reference.Domain(named))) {
-		options = append(options, name.Insecure)
-	}
-	parsed, err = name.ParseReference(full, options...)
+	parsed, err = name.ParseReference(full, insecure(reference.Domain(named), plain)...)
 	return full, parsed, err
+}
+
+// insecure are the options for the name of something at host:port.
+func insecure(hostport string, plain bool) []name.Option {
+	if plain || isLoopback(hostname(hostport)) {
+		return []name.Option{name.Insecure}
+	}
+	return nil
 }
 
 // hostname returns host of host:port.
@@ -70,8 +126,31 @@ func isLoopback(host string) bool {
 	return host == "localhost" || err == nil && addr.IsLoopback()
 }
 
+// isInside tells whether a host is an address that the internet does not lead
+// to: this host's, a private network's, or link-local, where clouds keep secrets.
+func isInside(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return err == nil && (addr.IsLoopback() || addr.IsPrivate() || addr.IsLinkLocalUnicast() || addr.IsUnspecified())
+}
+
+// checkRedirect follows a redirect, unless a registry of the internet leads us
+// inside. Passwords are not sent along: go-containerregistry gives them to the
+// registry's own host only (CVE-2020-15157).
+func checkRedirect(req *http.Request, via []*http.Request) error {
+	if len(via) >= 10 {
+		return errors.New("more than ten redirects")
+	}
+	if isInside(req.URL.Hostname()) && !isInside(via[0].URL.Hostname()) {
+		return errInside
+	}
+	return nil
+}
+
 // limited is the transport with the checks.
-type limited struct{ http.RoundTripper }
+type limited struct {
+	http.RoundTripper
+	plain string // host:port that may be spoken to without TLS
+}
 
 // RoundTrip implements http.RoundTripper.
 //
@@ -79,40 +158,22 @@ type limited struct{ http.RoundTripper }
 // are not protected by digests. go-containerregistry would go without in
 // private networks as well (10.0.0.0/8 …), and follow a redirect there.
 func (l limited) RoundTrip(req *http.Request) (*http.Response, error) {
-	if req.URL.Scheme == "http" && !isLoopback(req.URL.Hostname()) {
+	if req.URL.Scheme == "http" && !isLoopback(req.URL.Hostname()) && req.URL.Host != l.plain {
 		if req.Body != nil {
 			req.Body.Close()
 		}
 		return nil, errPlainHTTP
 	}
 	resp, err := l.RoundTripper.RoundTrip(req)
-	if err != nil || resp.StatusCode != http.StatusOK || req.Method != http.MethodGet {
+	if err != nil || req.Method != http.MethodGet || !strings.Contains(first(req).URL.Path, "/manifests/") {
 		return resp, err
 	}
-	if err := checkLength(req, resp); err != nil {
+	if resp.ContentLength > image.MaxJSON {
 		resp.Body.Close()
-		return nil, err
+		return nil, errTooLarge
 	}
+	resp.Body = &bounded{resp.Body, image.MaxJSON}
 	return resp, nil
-}
-
-// checkLength refuses an answer that announces another length than that of the
-// blob that was asked for, and bounds manifests.
-func checkLength(req *http.Request, resp *http.Response) error {
-	path, length := first(req).URL.Path, resp.ContentLength
-	switch {
-	case strings.Contains(path, "/blobs/"):
-		want, known := req.Context().Value(sizeKey{}).(int64)
-		if known && length >= 0 && length != want {
-			return fmt.Errorf("%w: the registry has %d bytes, and the manifest says %d", image.ErrSize, length, want)
-		}
-	case strings.Contains(path, "/manifests/"):
-		if length > image.MaxJSON {
-			return errTooLarge
-		}
-		resp.Body = &bounded{resp.Body, image.MaxJSON}
-	}
-	return nil
 }
 
 // first returns the request whose redirects led to req.
@@ -121,15 +182,6 @@ func first(req *http.Request) *http.Request {
 		req = req.Response.Request
 	}
 	return req
-}
-
-// sizeKey is the key of a context's value: the size of the blob asked for.
-type sizeKey struct{}
-
-// exactly makes an answer of another length than size an error. A context is
-// the only thing that passes through go-containerregistry unchanged.
-func exactly(ctx context.Context, size int64) context.Context {
-	return context.WithValue(ctx, sizeKey{}, size)
 }
 
 // errTooLarge says that a manifest is longer than we read.

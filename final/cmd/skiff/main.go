@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
@@ -16,6 +17,7 @@ import (
 	"skiff.example/stage01-chroot/hint"
 	"skiff.example/stage01-chroot/plan"
 	"skiff.example/stage02-namespaces/pid1"
+	"skiff.example/stage05-images/registry"
 )
 
 // The statuses with which `run` ends when the program did not run, as in
@@ -38,7 +40,7 @@ func main() {
 			&cli.StringFlag{Name: "root", Value: "/var/lib/skiff", Usage: "folder for images and for what containers write"},
 			&cli.StringFlag{Name: "state", Value: "/run/skiff", Usage: "folder for the state of containers"},
 		},
-		Commands:        []*cli.Command{runCommand(), pullCommand(), imagesCommand(), removeImageCommand(), collectCommand(), doctorCommand()},
+		Commands:        slices.Concat([]*cli.Command{runCommand(), doctorCommand()}, registry.Commands(openStore), imageCommands()),
 		HideHelpCommand: true,
 		ExitErrHandler:  func(*cli.Context, error) {}, // main does it
 		Action:          unknownCommand,
@@ -132,12 +134,5 @@ func doctorCommand() *cli.Command {
 			}
 			return doctor.Run(os.Stdout, host)
 		},
-	}
-}
-
-func collectCommand() *cli.Command {
-	return &cli.Command{
-		Name: "gc", Usage: "unmake what killed commands have left on the host",
-		Action: func(c *cli.Context) error { return engineOf(c).Collect() },
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/docker/go-units"
@@ -12,6 +13,7 @@ import (
 	"skiff.example/final/container"
 	"skiff.example/final/engine"
 	"skiff.example/stage01-chroot/hint"
+	"skiff.example/stage05-images/image"
 )
 
 // skiff run: the words of the command line, as docker run has them, become
@@ -25,6 +27,7 @@ func runCommand() *cli.Command {
 			&cli.StringFlag{Name: "name", Usage: "the container's id; one is made up otherwise"},
 			&cli.StringFlag{Name: "hostname", Usage: "its host name; its id otherwise"},
 			&cli.StringSliceFlag{Name: "env", Aliases: []string{"e"}, Usage: "a variable, NAME=value"},
+			&cli.StringFlag{Name: "entrypoint", Usage: "the program that gets the arguments, instead of the image's"},
 			&cli.StringFlag{Name: "workdir", Aliases: []string{"w"}, Usage: "the working directory"},
 			&cli.StringFlag{Name: "user", Aliases: []string{"u"}, Usage: "the user, NAME or ID, and perhaps :GROUP"},
 			&cli.StringSliceFlag{Name: "volume", Aliases: []string{"v"}, Usage: "a file or folder of the host, SOURCE:DESTINATION[:ro]"},
@@ -88,7 +91,11 @@ func optionsOf(c *cli.Context) (engine.Options, error) {
 		}
 		o.Volumes = append(o.Volumes, v)
 	}
-	o.Platform, err = platformOf(c)
+	if c.IsSet("entrypoint") {
+		// "" is none, in docker too.
+		o.Entrypoint = slices.DeleteFunc([]string{c.String("entrypoint")}, func(word string) bool { return word == "" })
+	}
+	o.Platform, err = image.ParsePlatform(c.String("platform"))
 	return o, err
 }
 

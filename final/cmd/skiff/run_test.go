@@ -180,7 +180,7 @@ func TestImagesCanBeListedAndRemoved(t *testing.T) {
 	if want, err := image(t, assemble.Options{Config: plain}).Digest(); err != nil || digest != want.String() {
 		t.Errorf("pull prints %q, want %s (%v)", digest, want, err)
 	}
-	if list := m.do("images").out; !strings.Contains(list, m.image) || !strings.Contains(list, digest[7:19]) {
+	if list := m.do("images", "--digests").out; !strings.Contains(list, m.image) || !strings.Contains(list, digest[7:19]) {
 		t.Errorf("images: %s", list)
 	}
 	if got := m.do("rmi", m.image); got.status != 0 {

@@ -1,4 +1,4 @@
-package registry
+package image
 
 // Platforms: an index lists the same image for several kinds of machines
 // (image-spec image-index.md); we take the one that runs here.
@@ -6,6 +6,7 @@ package registry
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -13,14 +14,14 @@ import (
 	"skiff.example/stage01-chroot/hint"
 )
 
-// hostPlatform is what runs on this machine.
-func hostPlatform() ocispec.Platform {
+// HostPlatform is what runs on this machine.
+func HostPlatform() ocispec.Platform {
 	return ocispec.Platform{OS: runtime.GOOS, Architecture: runtime.GOARCH}
 }
 
-// choose returns the manifest for a platform. An entry without a platform is
+// Choose returns the manifest for a platform. An entry without a platform is
 // taken if it is the only one; its configuration then tells.
-func choose(index *ocispec.Index, want ocispec.Platform) (ocispec.Descriptor, error) {
+func Choose(index *ocispec.Index, want ocispec.Platform) (ocispec.Descriptor, error) {
 	var there []ocispec.Platform
 	for _, d := range index.Manifests {
 		switch {
@@ -28,17 +29,17 @@ func choose(index *ocispec.Index, want ocispec.Platform) (ocispec.Descriptor, er
 			return d, nil
 		case d.Platform == nil || d.Platform.OS == "unknown":
 			continue // an attestation, a signature …
-		case matches(*d.Platform, want):
+		case Matches(*d.Platform, want):
 			return d, nil
 		}
 		there = append(there, *d.Platform)
 	}
-	return ocispec.Descriptor{}, wrongPlatform(want, there)
+	return ocispec.Descriptor{}, WrongPlatform(want, there)
 }
 
-// matches tells whether an image for have runs on want. Some tools leave the
+// Matches tells whether an image for have runs on want. Some tools leave the
 // fields of a configuration empty; that is no contradiction.
-func matches(have, want ocispec.Platform) bool {
+func Matches(have, want ocispec.Platform) bool {
 	same := func(have, want string) bool { return have == "" || have == want }
 	return same(have.OS, want.OS) && same(have.Architecture, want.Architecture) && variant(have) == variant(want)
 }
@@ -53,21 +54,38 @@ func variant(p ocispec.Platform) string {
 	return p.Variant
 }
 
-// wrongPlatform is the error when what is there does not run on want.
-func wrongPlatform(want ocispec.Platform, there []ocispec.Platform) error {
+// WrongPlatform is the error when what is there does not run on want.
+func WrongPlatform(want ocispec.Platform, there []ocispec.Platform) error {
 	var names []string
 	for _, p := range there {
-		names = append(names, platformString(p))
+		names = append(names, PlatformString(p))
 	}
 	if len(names) == 0 {
-		return fmt.Errorf("no image for %s: the index names no platform", platformString(want))
+		return fmt.Errorf("no image for %s: the index names no platform", PlatformString(want))
 	}
-	return hint.Add(fmt.Errorf("no image for %s: there is %s", platformString(want), strings.Join(names, ", ")),
+	return hint.Add(fmt.Errorf("no image for %s: there is %s", PlatformString(want), strings.Join(names, ", ")),
 		"choose one of these platforms; running it here needs a machine or an emulator of that kind")
 }
 
-// platformString writes linux/arm64/v8.
-func platformString(p ocispec.Platform) string {
+// ParsePlatform reads OS/ARCH[/VARIANT]; "" is the zero value, which stands for the
+// host's.
+func ParsePlatform(text string) (p ocispec.Platform, err error) {
+	if text == "" {
+		return p, nil
+	}
+	parts := strings.Split(text, "/")
+	if len(parts) < 2 || len(parts) > 3 || slices.Contains(parts, "") {
+		return p, fmt.Errorf("platform %q: want OS/ARCH[/VARIANT]", text)
+	}
+	p.OS, p.Architecture = parts[0], parts[1]
+	if len(parts) == 3 {
+		p.Variant = parts[2]
+	}
+	return p, nil
+}
+
+// PlatformString writes linux/arm64/v8.
+func PlatformString(p ocispec.Platform) string {
 	s := p.OS + "/" + p.Architecture
 	if p.Variant != "" {
 		s += "/" + p.Variant
