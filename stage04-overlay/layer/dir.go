@@ -94,42 +94,19 @@ func (u *unpack) makeDirs(path []string) (int, error) {
 }
 
 // makeDir makes the directory at path, in its open parent, although no entry
-// describes it (yet).
+// describes it (yet). It gets its attributes in the end.
 func (u *unpack) makeDir(parent int, path []string) (int, error) {
-	o, err := u.view.find(path)
-	if err != nil {
-		return -1, err
-	}
-	defer o.close()
-	n, err := impliedDir(o)
-	if err != nil {
-		return -1, err
-	}
 	if err := u.count(0); err != nil {
 		return -1, err
 	}
 	name := path[len(path)-1]
-	full := strings.Join(path, "/")
-	fd, err := u.create(&openedDir{fd: parent, path: strings.Join(path[:len(path)-1], "/")}, name, &n)
+	dir := &openedDir{fd: parent, path: strings.Join(path[:len(path)-1], "/")}
+	fd, fresh, err := u.create(dir, name, &inode{mode: unix.S_IFDIR})
 	if err != nil {
 		return -1, err
 	}
-	if err := u.setDir(fd, full, &n); err != nil {
-		closeDir(fd)
-		return -1, err
-	}
+	u.implied[join(dir.path, name)] = fresh
 	return fd, nil
-}
-
-// impliedDir is the inode of a directory that no entry describes: as the layers
-// below have it, because of merged directories overlayfs shows the topmost
-// one's attributes. If it is new, it is root's, 0755 and of 1970, so that the
-// same layer always gives the same directory.
-func impliedDir(o *object) (inode, error) {
-	if o == nil || o.kind() != unix.S_IFDIR {
-		return inode{mode: unix.S_IFDIR | 0o755}, nil
-	}
-	return ofFile(o.fd, &o.stat)
 }
 
 // setDir gives an open directory its attributes, all but the times at once. It
@@ -143,23 +120,6 @@ func (u *unpack) setDir(fd int, path string, n *inode) error {
 	}
 	u.dirs[path] = times{n.atime, n.mtime}
 	u.inherit = u.inherit || n.hasDefaultACL()
-	return nil
-}
-
-// setTimes sets the times of all directories. None changes another one's.
-func (u *unpack) setTimes() error {
-	for path, t := range u.dirs {
-		fd, err := openBelow(u.view.layers[0], dotted(path))
-		if err != nil {
-			return fmt.Errorf("open directory %q: %w", path, err)
-		}
-		n := inode{atime: t.atime, mtime: t.mtime}
-		err = n.setTimes(fd)
-		closeDir(fd)
-		if err != nil {
-			return fmt.Errorf("directory %q: %w", path, err)
-		}
-	}
 	return nil
 }
 

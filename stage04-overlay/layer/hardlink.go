@@ -13,14 +13,46 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
 // hardLink makes name another name of the file target. The entry has attributes
-// too, but they are the target's: it is one file.
+// too, but they are the target's: it is one file. A symbolic link as the last
+// component is the target itself.
 func (u *unpack) hardLink(dirs []string, name, target string) error {
-	o, err := u.target(target)
+	path, err := u.targetPath(target)
+	if err != nil {
+		return fmt.Errorf("hard link to %q: %w", target, err)
+	}
+	if u.view.open != nil {
+		o, ended, err := u.view.look(0, path)
+		o.close()
+		if err != nil {
+			return fmt.Errorf("hard link to %q: %w", target, err)
+		}
+		if o == nil && !ended || u.view.open.links[strings.Join(path, "/")] {
+			return u.postpone(dirs, name, target, path)
+		}
+	}
+	return u.link(dirs, name, target, path)
+}
+
+// targetPath is where the target of a hard link is, without symbolic links.
+func (u *unpack) targetPath(target string) ([]string, error) {
+	names := components(target)
+	if len(names) == 0 || names[len(names)-1] == ".." {
+		return nil, unix.EISDIR
+	}
+	last := len(names) - 1
+	path, err := u.view.resolve(names[:last])
+	return append(path, names[last]), err
+}
+
+// link makes a hard link to the file at path, which the entry calls target.
+func (u *unpack) link(dirs []string, name, target string, path []string) error {
+	o, err := u.target(path)
 	if err != nil {
 		return fmt.Errorf("hard link to %q: %w", target, err)
 	}
@@ -39,7 +71,9 @@ func (u *unpack) hardLink(dirs []string, name, target string) error {
 	if errors.Is(err, unix.EEXIST) {
 		var st unix.Stat_t
 		if unix.Fstatat(dir.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW) == nil && st.Ino == o.stat.Ino {
-			return nil // a link to itself; removing it would be the end of the file
+			// A link to itself; removing it would be the end of the file.
+			delete(u.copied, join(dir.path, name))
+			return nil
 		}
 		if err := u.remove(dir, name); err != nil {
 			return err
@@ -54,18 +88,8 @@ func (u *unpack) hardLink(dirs []string, name, target string) error {
 
 // target finds the file that a hard link leads to. If it is in a lower layer, it
 // is copied up to its place in this one first, as overlayfs does when a program
-// makes such a link. A symbolic link as the last component is the target itself.
-func (u *unpack) target(name string) (*object, error) {
-	names := components(name)
-	if len(names) == 0 || names[len(names)-1] == ".." {
-		return nil, unix.EISDIR
-	}
-	last := len(names) - 1
-	path, err := u.view.resolve(names[:last])
-	if err != nil {
-		return nil, err
-	}
-	path = append(path, names[last])
+// makes such a link.
+func (u *unpack) target(path []string) (*object, error) {
 	o, err := u.view.find(path)
 	switch {
 	case err != nil:
@@ -82,6 +106,7 @@ func (u *unpack) target(name string) (*object, error) {
 	if err := u.copyUp(path, o); err != nil {
 		return nil, fmt.Errorf("copy up: %w", err)
 	}
+	u.copied[strings.Join(path, "/")] = true
 	return u.view.find(path)
 }
 

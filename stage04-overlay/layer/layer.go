@@ -45,7 +45,7 @@ const (
 // Options say what Apply should know beside the layer itself.
 type Options struct {
 	// Lower are the directories of the layers below this one, topmost first,
-	// each as Apply made it. They are read, never written. A hard link's
+	// each as Apply made it. (If they are not there yet: ApplyLoose.) They are read, never written. A hard link's
 	// target, a parent directory, or a symbolic link that stands for one may
 	// exist only there, and only what is there needs a whiteout.
 	Lower []string
@@ -83,28 +83,28 @@ func Apply(dir string, archive io.Reader, o Options) (Summary, error) {
 		return Summary{}, err
 	}
 	defer u.close()
-	if err := u.all(tar.NewReader(archive)); err != nil {
+	if err := u.read(archive); err != nil {
 		return u.done, err
-	}
-	if _, err := io.Copy(io.Discard, archive); err != nil {
-		return u.done, fmt.Errorf("read the layer's tar file: %w", err)
 	}
 	return u.done, u.finish()
 }
 
-// all unpacks entry after entry.
-func (u *unpack) all(archive *tar.Reader) error {
-	for {
-		h, err := archive.Next()
+// read unpacks entry after entry, and reads what is behind the last one.
+func (u *unpack) read(archive io.Reader) error {
+	for entries := tar.NewReader(archive); ; {
+		h, err := entries.Next()
 		// ErrInsecurePath comes with a header that is fine to use: it warns of
 		// names like "../x" (GODEBUG=tarinsecurepath=0), which end in the root.
 		switch {
 		case errors.Is(err, io.EOF):
+			if _, err = io.Copy(io.Discard, archive); err != nil {
+				return fmt.Errorf("read the layer's tar file: %w", err)
+			}
 			return nil
 		case err != nil && !errors.Is(err, tar.ErrInsecurePath):
 			return fmt.Errorf("read the layer's tar file: %w", err)
 		}
-		if err := u.entry(h, archive); err != nil {
+		if err := u.entry(h, entries); err != nil {
 			return fmt.Errorf("unpack %q: %w", h.Name, err)
 		}
 	}

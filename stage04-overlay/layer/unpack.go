@@ -3,8 +3,8 @@
 // The order of events for one file matters, and is: find the directory by
 // descriptor, clear the way if an earlier entry stands in it, create with
 // O_EXCL so that nothing can be followed or reused, write, then set the
-// attributes (see inode.set). The times of directories come last of all, as
-// every file made in one changes them.
+// attributes (see inode.setOwner). What has to wait for the end of the archive
+// is in settle.go.
 //
 // One directory stays open from entry to entry, since tar files go directory
 // by directory. Nothing is flushed to disk: who wants the layer to survive a
@@ -30,64 +30,54 @@ type unpack struct {
 
 	dir       openedDir
 	dirs      map[string]times // of the directories in this layer, by path: set at the end
+	implied   map[string]bool  // the ones without an entry; true: lower layers may have them, too
+	hidden    map[string]bool  // directories that a whiteout came for
+	copied    map[string]bool  // files that are here only because a hard link leads to them
 	whiteouts [][]string       // paths of the whiteouts made
+	opaques   []string         // and of the directories made opaque
 	inherit   bool             // some directory has a default ACL
 	buf       []byte
 }
 
-// newUnpack opens the directories. The root directory gets attributes at once:
-// an archive need not have an entry for it.
+// newUnpack opens the directories. The root directory gets attributes in any
+// case: an archive need not have an entry for it.
 func newUnpack(dir string, o Options) (*unpack, error) {
 	u := &unpack{
-		max:  limits{limit(o.MaxBytes, DefaultMaxBytes), limit(o.MaxInodes, DefaultMaxInodes)},
-		dir:  openedDir{fd: -1},
-		dirs: map[string]times{},
-		buf:  make([]byte, 256<<10),
+		max:     limits{limit(o.MaxBytes, DefaultMaxBytes), limit(o.MaxInodes, DefaultMaxInodes)},
+		dir:     openedDir{fd: -1},
+		dirs:    map[string]times{},
+		implied: map[string]bool{"": true},
+		hidden:  map[string]bool{},
+		copied:  map[string]bool{},
+		buf:     make([]byte, 256<<10),
 	}
-	for _, path := range append([]string{dir}, o.Lower...) {
-		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-		if err != nil {
-			u.close()
-			return nil, fmt.Errorf("open layer directory %q: %w", path, err)
-		}
-		u.view.layers = append(u.view.layers, fd)
-	}
-	if err := u.implyRoot(); err != nil {
+	if err := u.openLayers(append([]string{dir}, o.Lower...)); err != nil {
 		u.close()
-		return nil, fmt.Errorf("root directory of the layer: %w", err)
+		return nil, err
 	}
 	return u, nil
 }
 
-// implyRoot gives the root directory the attributes that it has below.
-func (u *unpack) implyRoot() error {
-	u.view.steps = maxSteps
-	o, err := u.view.below(nil)
-	if err != nil {
-		return err
+// openLayers opens the directories of layers, this one's first.
+func (u *unpack) openLayers(dirs []string) error {
+	for _, path := range dirs {
+		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return fmt.Errorf("open layer directory %q: %w", path, err)
+		}
+		u.view.layers = append(u.view.layers, fd)
 	}
-	defer o.close()
-	n, err := impliedDir(o)
-	if err != nil {
-		return err
-	}
-	return u.setDir(u.view.layers[0], "", &n)
+	return nil
 }
 
 // close closes the directories.
 func (u *unpack) close() {
 	closeDir(u.dir.fd)
+	u.dir.fd = -1
 	for _, fd := range u.view.layers {
 		closeDir(fd)
 	}
-}
-
-// finish does what had to wait for the last entry.
-func (u *unpack) finish() error {
-	if err := u.sweep(); err != nil {
-		return fmt.Errorf("whiteouts of the layer: %w", err)
-	}
-	return u.setTimes()
+	u.view.layers = nil
 }
 
 // entry unpacks one entry of the archive.
@@ -153,6 +143,7 @@ func (u *unpack) root(h *tar.Header) error {
 	if err != nil {
 		return err
 	}
+	delete(u.implied, "")
 	return u.setDir(u.view.layers[0], "", &n)
 }
 
@@ -178,12 +169,13 @@ func (u *unpack) put(dir *openedDir, name string, n *inode, c content) (err erro
 	if err := u.count(n.size); err != nil {
 		return err
 	}
-	fd, err := u.create(dir, name, n)
+	fd, _, err := u.create(dir, name, n)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, unix.Close(fd)) }()
 	if n.kind() == unix.S_IFDIR {
+		delete(u.implied, join(dir.path, name))
 		return u.setDir(fd, join(dir.path, name), n)
 	}
 	if n.kind() == unix.S_IFREG {
@@ -203,45 +195,56 @@ func (u *unpack) put(dir *openedDir, name string, n *inode, c content) (err erro
 }
 
 // create makes the file and returns a descriptor of it; what stands in the way
-// goes. A directory that stands there already is used.
-func (u *unpack) create(dir *openedDir, name string, n *inode) (int, error) {
-	fd, err := n.create(dir.fd, name)
+// goes, and fresh is false then. A directory that stands there already is used.
+func (u *unpack) create(dir *openedDir, name string, n *inode) (fd int, fresh bool, err error) {
+	fd, err = n.create(dir.fd, name)
 	if !errors.Is(err, unix.EEXIST) {
-		return fd, err
+		return fd, true, err
 	}
-	if n.kind() != unix.S_IFDIR {
-		if err := u.remove(dir, name); err != nil {
-			return -1, err
+	if n.kind() == unix.S_IFDIR {
+		if fd, err := openDir(dir.fd, name); !errors.Is(err, unix.ENOTDIR) {
+			return fd, false, err
 		}
-		return n.create(dir.fd, name)
-	}
-	if fd, err := openDir(dir.fd, name); !errors.Is(err, unix.ENOTDIR) {
-		return fd, err
 	}
 	if err := u.remove(dir, name); err != nil {
-		return -1, err
+		return -1, false, err
+	}
+	if fd, err = n.create(dir.fd, name); err != nil || n.kind() != unix.S_IFDIR {
+		return fd, false, err
 	}
 	// What stood there, a whiteout or a file, hid a directory below, if there
 	// is one. The new directory must not bring it back.
-	if fd, err = n.create(dir.fd, name); err != nil {
-		return -1, err
-	}
-	if err := setOpaque(fd); err != nil {
+	if err := u.setOpaque(fd, join(dir.path, name)); err != nil {
 		closeDir(fd)
-		return -1, err
+		return -1, false, err
 	}
-	return fd, nil
+	return fd, false, nil
 }
 
 // remove removes what an earlier entry of this layer made at name.
 func (u *unpack) remove(dir *openedDir, name string) error {
+	path := join(dir.path, name)
 	err := unix.Unlinkat(dir.fd, name, 0)
 	if errors.Is(err, unix.EISDIR) {
 		u.dir.gone = true
-		err = u.removeDir(dir.fd, name, join(dir.path, name))
+		err = u.removeDir(dir.fd, name, path)
+	}
+	if err == nil {
+		err = u.forget(path)
 	}
 	if err != nil {
 		return fmt.Errorf("remove %q: %w", name, err)
+	}
+	return nil
+}
+
+// forget forgets what is known of a file that is removed.
+func (u *unpack) forget(path string) error {
+	delete(u.dirs, path)
+	delete(u.implied, path)
+	delete(u.copied, path)
+	if u.view.open != nil && u.view.open.links[path] {
+		return fmt.Errorf("%w: it replaces a hard link", ErrInOrder)
 	}
 	return nil
 }
@@ -262,10 +265,12 @@ func (u *unpack) removeDir(parent int, name, path string) error {
 		if errors.Is(err, unix.EISDIR) {
 			err = u.removeDir(dir, name, path+"/"+name)
 		}
+		if err == nil {
+			err = u.forget(path + "/" + name)
+		}
 		if err != nil {
 			return err
 		}
 	}
-	delete(u.dirs, path)
 	return unix.Unlinkat(parent, name, unix.AT_REMOVEDIR)
 }

@@ -35,6 +35,9 @@ type view struct {
 	// the root of a layer.
 	opaque bool
 
+	// open is not nil while the layers below are not known, see loose.go.
+	open *open
+
 	steps int // left for the present entry
 }
 
@@ -211,7 +214,18 @@ func (v *view) resolve(names []string) (path []string, err error) {
 // symbolic link it returns the target.
 func (v *view) enter(path []string) (target string, err error) {
 	o, err := v.find(path)
+	if err != nil {
+		return "", err
+	}
+	full := strings.Join(path, "/")
+	if v.open != nil && v.open.links[full] {
+		err = fmt.Errorf("%w: %q is a hard link", ErrInOrder, full)
+	}
 	if o == nil || err != nil {
+		if v.open != nil {
+			v.open.dirs[full] = true
+		}
+		o.close()
 		return "", err
 	}
 	defer o.close()
@@ -221,7 +235,7 @@ func (v *view) enter(path []string) (target string, err error) {
 	case unix.S_IFLNK:
 		return readlink(o.fd, o.stat.Size)
 	}
-	return "", fmt.Errorf("%q: %w", strings.Join(path, "/"), unix.ENOTDIR)
+	return "", fmt.Errorf("%q: %w", full, unix.ENOTDIR)
 }
 
 // components splits a name at its slashes; empty components and "." go.

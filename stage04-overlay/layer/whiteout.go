@@ -8,8 +8,7 @@
 //   - A tar whiteout hits lower layers only. If this layer has a file of that
 //     name, the file hides the lower one by itself; a directory must be made
 //     opaque, or overlayfs would merge the two.
-//   - A tar whiteout may hit nothing. The device may not: readdir in a directory
-//     that is not merged with another one shows it, as a broken entry.
+//   - A tar whiteout may hit nothing. The device may not (see settle.go).
 //   - The root directory of a layer may have an opaque whiteout. Overlayfs does
 //     not look at the attribute there, so each name becomes a whiteout.
 
@@ -68,10 +67,11 @@ func isOpaque(dir int) (bool, error) {
 }
 
 // setOpaque makes the open directory hide what lower layers have in it.
-func setOpaque(dir int) error {
+func (u *unpack) setOpaque(dir int, path string) error {
 	if err := unix.Fsetxattr(dir, opaqueXattr, []byte("y"), 0); err != nil {
 		return xattrError("setxattr", opaqueXattr, err)
 	}
+	u.opaques = append(u.opaques, path)
 	return nil
 }
 
@@ -89,43 +89,45 @@ func (u *unpack) whiteout(dirs []string, name string) error {
 
 // hide makes sure that what lower layers show at path is not seen.
 func (u *unpack) hide(path []string) error {
-	o, err := u.view.below(path)
-	if o == nil || err != nil {
-		return err
-	}
+	u.view.steps = maxSteps
+	o, ended, err := u.view.look(0, path)
 	o.close()
+	full := strings.Join(path, "/")
+	switch {
+	case err != nil || ended:
+		return err
+	case o != nil && o.kind() == unix.S_IFDIR:
+		u.hidden[full] = true
+		return u.markOpaque(path)
+	case o != nil && !u.copied[full]:
+		return nil // a whiteout does not hit files of its own layer
+	}
 	dir, err := u.openDir(path[:len(path)-1])
 	if err != nil {
 		return err
 	}
 	name := path[len(path)-1]
-	err = unix.Mknodat(dir.fd, name, unix.S_IFCHR, 0)
-	switch {
-	case errors.Is(err, unix.EEXIST):
-		return opaqueIfDir(dir.fd, name)
-	case err != nil:
-		return fmt.Errorf("mknod whiteout %q: %w", name, err)
+	if o != nil {
+		if err := u.remove(dir, name); err != nil {
+			return err
+		}
+	}
+	if err := mknodWhiteout(dir.fd, name); err != nil {
+		return err
 	}
 	u.whiteouts = append(u.whiteouts, path)
 	return u.count(0)
 }
 
-// opaqueIfDir keeps the directory name in dir, if it is one, from being merged.
-func opaqueIfDir(dir int, name string) error {
-	fd, err := openDir(dir, name)
-	if errors.Is(err, unix.ENOTDIR) {
-		return nil
+// mknodWhiteout makes overlayfs's whiteout of name.
+func mknodWhiteout(dir int, name string) error {
+	if err := unix.Mknodat(dir, name, unix.S_IFCHR, 0); err != nil {
+		return fmt.Errorf("mknod whiteout %q: %w", name, err)
 	}
-	if err != nil {
-		return fmt.Errorf("open %q: %w", name, err)
-	}
-	defer closeDir(fd)
-	return setOpaque(fd)
+	return nil
 }
 
-// opaque handles the entry ".wh..wh..opq" in the directory that dirs name. It
-// may stand behind other entries of the directory: the attribute does not touch
-// them, and what was made of lower layers before is looked at again in sweep.
+// opaque handles the entry ".wh..wh..opq" in the directory that dirs name.
 func (u *unpack) opaque(dirs []string) error {
 	path, err := u.view.resolve(dirs)
 	if errors.Is(err, unix.ENOTDIR) {
@@ -138,80 +140,22 @@ func (u *unpack) opaque(dirs []string) error {
 		u.view.opaque = true
 		return nil
 	}
-	o, err := u.view.below(path)
-	if o == nil || err != nil {
-		return err
-	}
+	o, ended, err := u.view.look(0, path)
 	o.close()
-	if o.kind() != unix.S_IFDIR {
-		return nil // this layer's directory hides it anyway
+	if ended || err != nil {
+		return err // the directory is hidden already
 	}
+	return u.markOpaque(path)
+}
+
+// markOpaque makes a directory of this layer opaque. It may stand behind other
+// entries of the directory: the mark does not touch them.
+func (u *unpack) markOpaque(path []string) error {
 	dir, err := u.openDir(path)
 	if err != nil {
 		return err
 	}
-	return setOpaque(dir.fd)
-}
-
-// sweep runs after the last entry. Directories may have become opaque since a
-// whiteout was made in them, which then hides nothing any more and must go;
-// and an opaque root is put in terms of its entries.
-func (u *unpack) sweep() error {
-	for _, path := range u.whiteouts {
-		u.view.steps = maxSteps
-		o, err := u.view.below(path)
-		if err != nil {
-			return err
-		}
-		if o != nil {
-			o.close()
-			continue
-		}
-		if err := u.removeWhiteout(path); err != nil {
-			return err
-		}
-	}
-	if !u.view.opaque {
-		return nil
-	}
-	return u.hideRoot()
-}
-
-// removeWhiteout removes the whiteout at path, if it is still there.
-func (u *unpack) removeWhiteout(path []string) error {
-	o, _, err := u.view.look(0, path)
-	if o != nil || err != nil {
-		o.close()
-		return err // replaced by a file of this layer
-	}
-	dir, _, err := u.view.descend(0, path[:len(path)-1])
-	if dir < 0 || err != nil {
-		return err
-	}
-	defer closeDir(dir)
-	name := path[len(path)-1]
-	if err := unix.Unlinkat(dir, name, 0); err != nil && !errors.Is(err, unix.ENOENT) {
-		return fmt.Errorf("remove whiteout %q: %w", name, err)
-	}
-	return nil
-}
-
-// hideRoot hides everything that lower layers have in the root directory.
-func (u *unpack) hideRoot() error {
-	u.view.opaque = false
-	for _, root := range u.view.layers[1:] {
-		names, err := readNames(root)
-		if err != nil {
-			return err
-		}
-		for _, name := range names {
-			u.view.steps = maxSteps
-			if err := u.hide([]string{name}); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return u.setOpaque(dir.fd, dir.path)
 }
 
 // readNames lists the open directory.

@@ -235,11 +235,3 @@ func checkWhole(fd int) error {
 	}
 	return nil
 }
-
-// split cuts a path before its last component.
-func split(path string) (dir, name string) {
-	if i := strings.LastIndexByte(path, '/'); i >= 0 {
-		return path[:i], path[i+1:]
-	}
-	return "", path
-}
