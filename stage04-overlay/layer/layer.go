@@ -50,6 +50,12 @@ type Options struct {
 	// exist only there, and only what is there needs a whiteout.
 	Lower []string
 
+	// UserXattr is for a layer that is unpacked in a user namespace, without
+	// root's rights: overlayfs's attributes are user.overlay.*, for mounts with
+	// the option userxattr, as they are in Lower then. What only root can make
+	// is left out: attributes trusted.*, and a device becomes an empty file.
+	UserXattr bool
+
 	// MaxBytes limits the sizes of all files, added up. A hole counts as if it
 	// were written: who reads the file has to read it. 0 means
 	// DefaultMaxBytes, a negative number no limit.
@@ -64,6 +70,8 @@ type Options struct {
 type Summary struct {
 	Bytes  int64 // sizes of regular files, with those copied up for hard links
 	Inodes int64 // names made: hard links, whiteouts and implied directories too
+
+	Devices int64 // that became empty files, see Options.UserXattr
 }
 
 // Apply unpacks a layer, an uncompressed tar file, into dir, which must be an
@@ -74,7 +82,8 @@ type Summary struct {
 // digest computed on the way covers all of it.
 //
 // Apply needs the rights to chown, to make devices and to set trusted.*
-// attributes (CAP_CHOWN, CAP_MKNOD, CAP_SYS_ADMIN). After an error dir holds
+// attributes (CAP_CHOWN, CAP_MKNOD, CAP_SYS_ADMIN), without Options.UserXattr
+// those of the host's root. After an error dir holds
 // the part that was done; the caller removes it. An error names the entry and
 // wraps the kernel's error number.
 func Apply(dir string, archive io.Reader, o Options) (Summary, error) {

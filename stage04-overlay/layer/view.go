@@ -38,6 +38,7 @@ type view struct {
 	// open is not nil while the layers below are not known, see loose.go.
 	open *open
 
+	form  form
 	steps int // left for the present entry
 }
 
@@ -128,9 +129,10 @@ func (v *view) look(layer int, path []string) (found *object, ended bool, err er
 		o.close()
 		return nil, ended, fmt.Errorf("stat %q: %w", name, err)
 	}
-	if isWhiteout(&o.stat) {
+	hidden, err := v.form.isWhiteout(o.fd, &o.stat)
+	if hidden || err != nil {
 		o.close()
-		return nil, true, nil
+		return nil, true, err
 	}
 	return o, ended, nil
 }
@@ -153,7 +155,7 @@ func (v *view) descend(layer int, path []string) (dir int, ended bool, err error
 		dir = next
 		if err == nil {
 			var opaque bool
-			opaque, err = isOpaque(dir)
+			opaque, err = v.form.isOpaque(dir)
 			ended = ended || opaque
 		}
 	}
