@@ -88,6 +88,14 @@ func ofHeader(h *tar.Header) (inode, error) {
 	return n, n.checkIDs()
 }
 
+// xattrSize is how much memory the extended attributes take.
+func (n *inode) xattrSize() (size int) {
+	for _, x := range n.xattrs {
+		size += len(x.name) + len(x.value) + 100
+	}
+	return size
+}
+
 // setDevice takes over the device number of a character or block device.
 func (n *inode) setDevice(h *tar.Header) error {
 	if n.kind() != unix.S_IFCHR && n.kind() != unix.S_IFBLK {

@@ -24,6 +24,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// bufferSize is for the contents of files.
+const bufferSize = 256 << 10
+
 // unpack is one layer being unpacked.
 type unpack struct {
 	view view
@@ -51,9 +54,9 @@ func newUnpack(dir string, o Options) (*unpack, error) {
 		hidden:  map[string]bool{},
 		copied:  map[string]bool{},
 		made:    owner{os.Geteuid(), os.Getegid()},
-		buf:     make([]byte, 256<<10),
+		buf:     make([]byte, bufferSize),
 	}
-	u.view.form = formOf(o.UserXattr)
+	u.view.form, u.view.maxKept = formOf(o.UserXattr), limit(o.MaxMemory, DefaultMaxMemory)
 	err := u.openLayers(append([]string{dir}, o.Lower...))
 	if err == nil {
 		err = u.plainRoot()
@@ -166,7 +169,7 @@ func checkNames(names []string) error {
 			return fmt.Errorf("directory name %q is reserved for whiteouts: %w", name, unix.EINVAL)
 		}
 	}
-	return nil
+	return checkDepth(names)
 }
 
 // root handles an entry for the root directory itself, "./".
@@ -180,7 +183,7 @@ func (u *unpack) root(h *tar.Header) error {
 	}
 	delete(u.implied, "")
 	u.dirs[""] = n
-	return nil
+	return u.view.keep(n.xattrSize())
 }
 
 // content is what goes into a regular file.
@@ -209,9 +212,10 @@ func (u *unpack) put(dir *openedDir, name string, n *inode, c content) (err erro
 		if _, err := u.mkdir(dir, name); err != nil {
 			return err
 		}
-		delete(u.implied, join(dir.path, name))
-		u.dirs[join(dir.path, name)] = *n
-		return nil
+		path := join(dir.path, name)
+		delete(u.implied, path)
+		u.dirs[path] = *n
+		return u.view.keep(len(path) + n.xattrSize())
 	}
 	fd, err := u.create(dir, name, n)
 	if err != nil {
