@@ -78,13 +78,13 @@ func (r *randomTree) grow(i int) error {
 
 // file makes a regular file, perhaps with a hole.
 func (r *randomTree) file(path string) error {
-	content := make([]byte, r.Intn(1<<r.Intn(20)))
+	content := make([]byte, r.Intn(1<<r.Intn(15)))
 	r.Read(content)
 	f, err := os.Create(path)
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteAt(content, int64(r.Intn(2)*r.Intn(1<<20)))
+	_, err = f.WriteAt(content, int64(r.Intn(2)*r.Intn(1<<16)))
 	return errors.Join(err, f.Close())
 }
 

@@ -40,7 +40,6 @@ type unpack struct {
 	copied    map[string]bool  // files that are here only because a hard link leads to them
 	whiteouts [][]string       // paths of the whiteouts made
 	opaques   []string         // and of the directories made opaque
-	made      owner            // of what is made, so far
 	buf       []byte
 }
 
@@ -53,7 +52,6 @@ func newUnpack(dir string, o Options) (*unpack, error) {
 		implied: map[string]bool{"": true},
 		hidden:  map[string]bool{},
 		copied:  map[string]bool{},
-		made:    owner{os.Geteuid(), os.Getegid()},
 		buf:     make([]byte, bufferSize),
 	}
 	u.view.form, u.view.maxKept = formOf(o.UserXattr), limit(o.MaxMemory, DefaultMaxMemory)
@@ -74,8 +72,8 @@ func (u *unpack) plainRoot() error {
 	root := u.view.layers[0]
 	err := clearXattrs(root)
 	if err == nil {
-		n := inode{mode: unix.S_IFDIR | 0o700, uid: u.made.uid, gid: u.made.gid}
-		err = n.setOwner(root, owner{-1, -1})
+		n := inode{mode: unix.S_IFDIR | 0o700, uid: os.Geteuid(), gid: os.Getegid()}
+		err = n.setOwner(root)
 	}
 	if err != nil {
 		return fmt.Errorf("directory of the layer: %w", err)
@@ -227,7 +225,7 @@ func (u *unpack) put(dir *openedDir, name string, n *inode, c content) (err erro
 			return err
 		}
 	}
-	if err := n.setOwner(fd, u.made); err != nil {
+	if err := n.setOwner(fd); err != nil {
 		return err
 	}
 	return n.setTimes(fd)

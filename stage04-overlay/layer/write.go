@@ -81,6 +81,9 @@ type writer struct {
 	buf   []byte
 }
 
+// owner is who a file belongs to.
+type owner struct{ uid, gid int }
+
 // inodeID is what two hard links have in common.
 type inodeID struct{ dev, ino uint64 }
 
