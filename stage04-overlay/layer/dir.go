@@ -102,7 +102,11 @@ func (u *unpack) makeDir(parent int, path []string) (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	u.implied[join(dir.path, name)] = fresh
+	full := join(dir.path, name)
+	u.implied[full] = fresh
+	if err := u.view.keep(len(full)); err != nil {
+		return -1, err
+	}
 	return openDir(parent, name)
 }
 

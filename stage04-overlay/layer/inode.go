@@ -88,6 +88,14 @@ func ofHeader(h *tar.Header) (inode, error) {
 	return n, n.checkIDs()
 }
 
+// xattrSize is how much memory the extended attributes take.
+func (n *inode) xattrSize() (size int) {
+	for _, x := range n.xattrs {
+		size += len(x.name) + len(x.value) + 100
+	}
+	return size
+}
+
 // setDevice takes over the device number of a character or block device.
 func (n *inode) setDevice(h *tar.Header) error {
 	if n.kind() != unix.S_IFCHR && n.kind() != unix.S_IFBLK {
@@ -139,14 +147,15 @@ func ofFile(fd int, st *unix.Stat_t) (inode, error) {
 	return n, err
 }
 
-// create makes a new file of n's type, no directory, so far private to root and
-// empty, and opens it: a regular file for writing, anything else as O_PATH.
+// create makes a new file of n's type, no directory, and opens it: a regular file
+// for writing, anything else as O_PATH. It has the permissions that the umask
+// leaves, but the directories above it are private to root as yet.
 func (n *inode) create(dir int, name string) (fd int, err error) {
 	call := "create"
 	switch n.kind() {
 	case unix.S_IFREG:
 		const flags = unix.O_WRONLY | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC
-		fd, err = unix.Openat(dir, name, flags, 0o600)
+		fd, err = unix.Openat(dir, name, flags, n.mode&0o777)
 	case unix.S_IFLNK:
 		call = "symlink"
 		if err = unix.Symlinkat(n.link, dir, name); err == nil {
@@ -154,7 +163,7 @@ func (n *inode) create(dir int, name string) (fd int, err error) {
 		}
 	default:
 		call = "mknod"
-		if err = unix.Mknodat(dir, name, n.kind()|0o600, int(n.rdev)); err == nil {
+		if err = unix.Mknodat(dir, name, n.mode&^0o7000, int(n.rdev)); err == nil {
 			fd, err = openPath(dir, name)
 		}
 	}
@@ -164,15 +173,17 @@ func (n *inode) create(dir int, name string) (fd int, err error) {
 	return fd, nil
 }
 
-// owner is who a file belongs to.
-type owner struct{ uid, gid int }
-
-// setOwner gives the open file its owner, unless it has it, extended attributes
-// and permissions, in this order: chown clears the set-user-ID bit and
-// security.capability (man 2 chown, man 7 capabilities). The mode of a symbolic
-// link cannot be set and means nothing.
-func (n *inode) setOwner(fd int, has owner) error {
-	if has.uid != n.uid || has.gid != n.gid {
+// setOwner gives the open file its owner, extended attributes and permissions,
+// in this order: chown clears the set-user-ID bit and security.capability
+// (man 2 chown, man 7 capabilities). Most files are created as they should be,
+// and a look is cheaper than a change. The mode of a symbolic link cannot be set
+// and means nothing.
+func (n *inode) setOwner(fd int) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return fmt.Errorf("stat: %w", err)
+	}
+	if int(st.Uid) != n.uid || int(st.Gid) != n.gid {
 		if err := unix.Fchownat(fd, "", n.uid, n.gid, unix.AT_EMPTY_PATH); err != nil {
 			return chownError(n, err)
 		}
@@ -182,7 +193,8 @@ func (n *inode) setOwner(fd int, has owner) error {
 			return xattrError("setxattr", x.name, err)
 		}
 	}
-	if n.kind() == unix.S_IFLNK {
+	// An access control list among the attributes has changed the mode.
+	if n.kind() == unix.S_IFLNK || st.Mode == n.mode && n.xattrs == nil {
 		return nil
 	}
 	if err := n.chmod(fd); err != nil {

@@ -239,7 +239,7 @@ func (u *unpack) setDirs() error {
 		if err != nil {
 			return fmt.Errorf("open directory %q: %w", path, err)
 		}
-		err = errors.Join(n.setOwner(fd, u.made), n.setTimes(fd))
+		err = errors.Join(n.setOwner(fd), n.setTimes(fd))
 		closeDir(fd)
 		if err != nil {
 			return fmt.Errorf("directory %q: %w", path, err)

@@ -24,6 +24,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// bufferSize is for the contents of files.
+const bufferSize = 256 << 10
+
 // unpack is one layer being unpacked.
 type unpack struct {
 	view view
@@ -37,7 +40,6 @@ type unpack struct {
 	copied    map[string]bool  // files that are here only because a hard link leads to them
 	whiteouts [][]string       // paths of the whiteouts made
 	opaques   []string         // and of the directories made opaque
-	made      owner            // of what is made, so far
 	buf       []byte
 }
 
@@ -50,10 +52,9 @@ func newUnpack(dir string, o Options) (*unpack, error) {
 		implied: map[string]bool{"": true},
 		hidden:  map[string]bool{},
 		copied:  map[string]bool{},
-		made:    owner{os.Geteuid(), os.Getegid()},
-		buf:     make([]byte, 256<<10),
+		buf:     make([]byte, bufferSize),
 	}
-	u.view.form = formOf(o.UserXattr)
+	u.view.form, u.view.maxKept = formOf(o.UserXattr), limit(o.MaxMemory, DefaultMaxMemory)
 	err := u.openLayers(append([]string{dir}, o.Lower...))
 	if err == nil {
 		err = u.plainRoot()
@@ -71,8 +72,8 @@ func (u *unpack) plainRoot() error {
 	root := u.view.layers[0]
 	err := clearXattrs(root)
 	if err == nil {
-		n := inode{mode: unix.S_IFDIR | 0o700, uid: u.made.uid, gid: u.made.gid}
-		err = n.setOwner(root, owner{-1, -1})
+		n := inode{mode: unix.S_IFDIR | 0o700, uid: os.Geteuid(), gid: os.Getegid()}
+		err = n.setOwner(root)
 	}
 	if err != nil {
 		return fmt.Errorf("directory of the layer: %w", err)
@@ -166,7 +167,7 @@ func checkNames(names []string) error {
 			return fmt.Errorf("directory name %q is reserved for whiteouts: %w", name, unix.EINVAL)
 		}
 	}
-	return nil
+	return checkDepth(names)
 }
 
 // root handles an entry for the root directory itself, "./".
@@ -180,7 +181,7 @@ func (u *unpack) root(h *tar.Header) error {
 	}
 	delete(u.implied, "")
 	u.dirs[""] = n
-	return nil
+	return u.view.keep(n.xattrSize())
 }
 
 // content is what goes into a regular file.
@@ -209,9 +210,10 @@ func (u *unpack) put(dir *openedDir, name string, n *inode, c content) (err erro
 		if _, err := u.mkdir(dir, name); err != nil {
 			return err
 		}
-		delete(u.implied, join(dir.path, name))
-		u.dirs[join(dir.path, name)] = *n
-		return nil
+		path := join(dir.path, name)
+		delete(u.implied, path)
+		u.dirs[path] = *n
+		return u.view.keep(len(path) + n.xattrSize())
 	}
 	fd, err := u.create(dir, name, n)
 	if err != nil {
@@ -223,7 +225,7 @@ func (u *unpack) put(dir *openedDir, name string, n *inode, c content) (err erro
 			return err
 		}
 	}
-	if err := n.setOwner(fd, u.made); err != nil {
+	if err := n.setOwner(fd); err != nil {
 		return err
 	}
 	return n.setTimes(fd)

@@ -40,6 +40,8 @@ type view struct {
 
 	form  form
 	steps int // left for the present entry
+
+	kept, maxKept int64 // bytes, see keep
 }
 
 const (
@@ -209,7 +211,7 @@ func (v *view) resolve(names []string) (path []string, err error) {
 		}
 		todo = append(components(target), todo...)
 	}
-	return path, nil
+	return path, checkDepth(path)
 }
 
 // enter looks at a component on the way: a directory, or nothing, is fine; of a
@@ -223,10 +225,11 @@ func (v *view) enter(path []string) (target string, err error) {
 	if v.open != nil && v.open.links[full] {
 		err = fmt.Errorf("%w: %q is a hard link", ErrInOrder, full)
 	}
+	if o == nil && err == nil && v.open != nil && !v.open.dirs[full] {
+		v.open.dirs[full] = true
+		err = v.keep(len(full))
+	}
 	if o == nil || err != nil {
-		if v.open != nil {
-			v.open.dirs[full] = true
-		}
 		o.close()
 		return "", err
 	}

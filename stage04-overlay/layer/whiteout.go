@@ -33,7 +33,7 @@ func (u *unpack) setOpaque(dir int, path string) error {
 		return err
 	}
 	u.opaques = append(u.opaques, path)
-	return nil
+	return u.view.keep(len(path))
 }
 
 // whiteout handles the entry ".wh.NAME" in the directory that dirs name.
@@ -77,7 +77,7 @@ func (u *unpack) hide(path []string) error {
 		return err
 	}
 	u.whiteouts = append(u.whiteouts, path)
-	return u.count(0)
+	return errors.Join(u.count(0), u.view.keep(len(full)+16*len(path)))
 }
 
 // opaque handles the entry ".wh..wh..opq" in the directory that dirs name.

@@ -58,7 +58,7 @@ func Write(w io.Writer, dir string, options ...WriteOption) error {
 		return fmt.Errorf("open layer directory %q: %w", dir, err)
 	}
 	defer closeDir(root)
-	out := &writer{tar: tar.NewWriter(w), form: trustedForm, first: map[inodeID]string{}, buf: make([]byte, 256<<10)}
+	out := &writer{tar: tar.NewWriter(w), form: trustedForm, first: map[inodeID]string{}, buf: make([]byte, bufferSize)}
 	for _, option := range options {
 		option(out)
 	}
@@ -80,6 +80,9 @@ type writer struct {
 	first map[inodeID]string // first name of each file that has several
 	buf   []byte
 }
+
+// owner is who a file belongs to.
+type owner struct{ uid, gid int }
 
 // inodeID is what two hard links have in common.
 type inodeID struct{ dev, ino uint64 }
