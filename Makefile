@@ -14,7 +14,7 @@ programs := $(stages:%=bin/stage%) bin/skiff bin/skiff-oci bin/final
 patience := 10m
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo final test test-v2 conformance race lint text bench deps doctor clean FORCE
+.PHONY: help build demo final test test-v2 conformance race lint text lines bench deps doctor clean FORCE
 .PHONY: $(stages:%=stage%) $(stages:0%=stage%)
 
 ## stageN: build the program of stage N, 1 to 6, and let it show the stage's idea (root)
@@ -80,6 +80,10 @@ lint:
 ## text: bring the code and transcripts shown in the text up to date, and check its links
 text:
 	@go run ./course/cmd/text -update
+
+## lines: count the lines of our own source that skiff-oci stands on, by package
+lines:
+	@go run ./course/cmd/lines
 
 ## bench: compare skiff-oci with runc and crun, pulls with podman's and containerd's, and launch with the same calls in C, each in turn (root, gcc)
 bench: bin/skiff-oci bin/skiff

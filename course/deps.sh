@@ -23,6 +23,7 @@ cc                          gcc
 conmon                      conmon
 containerd                  containerd
 containerd-shim-runc-v2     containerd
+criu                        criu
 crun                        crun
 ctr                         containerd
 diff                        diffutils

@@ -8,11 +8,13 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"skiff.example/stage01-chroot/command"
 	"skiff.example/stage01-chroot/narrate"
 	"skiff.example/stage01-chroot/rootfs"
 	"skiff.example/stage03-cgroups/journal"
+	"skiff.example/stage03-cgroups/state"
 )
 
 // The demonstration of chapter 4: a layer that tries to write outside of its
@@ -20,29 +22,46 @@ import (
 // that become a layer. All of it happens in a temporary folder.
 
 // stage is where the demonstration happens.
-type stage struct{ *narrate.Stage }
+type stage struct {
+	*narrate.Stage
+	aside io.Writer // for what differs from machine to machine
+}
 
 // demo shows the chapter to w, and leaves the host as it was. Ctrl-C ends ctx,
 // that ends the command that runs, and what is deferred here cleans up.
-func demo(ctx context.Context, w io.Writer) (err error) {
+func demo(ctx context.Context, w, aside io.Writer) (err error) {
 	if err := command.NeedRoot("the demonstration", "containers and overlay mounts"); err != nil {
+		return err
+	}
+	if err := command.NeedPrograms("the demonstration", tools...); err != nil {
 		return err
 	}
 	base, err := narrate.NewStage(ctx, w, "stage04", "--state", "state")
 	if err != nil {
 		return err
 	}
-	s := &stage{base}
-	// Should an overlay still be mounted there, this does not empty it.
-	defer func() { err = errors.Join(err, journal.RemoveAll(s.Dir)) }()
+	s := &stage{base, aside}
+	defer func() {
+		left := state.Collect(s.Path("state"), journal.Files(), func(string, []journal.Entry) {})
+		// Should an overlay still be mounted there, this does not empty it.
+		err = errors.Join(err, left, journal.RemoveAll(s.Dir))
+	}()
 	s.attack()
 	s.layers()
 	s.share()
 	s.changes()
+	s.copyUp()
 	s.commit()
 	s.throwAway()
+	s.hundred()
+	s.others()
+	s.without()
+	s.killed()
 	return s.Err()
 }
+
+// tools are the programs that the demonstration takes from the host.
+var tools = []string{"sh", "cat", "cmp", "grep", "ls", "mkdir", "rm", "sed", "sleep", "stat", "tar"}
 
 // attack unpacks a hostile layer twice: as one would think of first, and well.
 func (s *stage) attack() {
@@ -106,8 +125,9 @@ func naiveEntry(dir string, header *tar.Header, data io.Reader) error {
 func (s *stage) layers() {
 	s.Part("layers")
 	s.Say("Two layers: programs of this host, and above them the files of an application:")
-	s.programs("base.tar", "sh", "ls", "cat", "rm")
-	s.archive("app.tar", file("srv/greeting", "hello from the image\n"), file("srv/notes", "to be deleted\n"))
+	s.programs("base.tar", "sh", "ls", "cat", "rm", "mkdir", "sleep", "stat")
+	s.archive("app.tar", file("srv/greeting", "hello from the image\n"), file("srv/notes", "to be deleted\n"),
+		file("srv/cache/old", "to be replaced\n"), file("srv/data", strings.Repeat("12345678", 1<<20)))
 	s.Do("stage04 unpack base.tar base")
 	s.Do("tar tf app.tar")
 	s.Do("stage04 unpack --lower base app.tar app")
@@ -116,8 +136,8 @@ func (s *stage) layers() {
 // share runs two containers on the same layers.
 func (s *stage) share() {
 	s.Part("two containers, the same layers")
-	s.Say("The first one changes a file and deletes another:")
-	s.Do(`stage04 run --lower app:base --writable alice sh -c 'cd /srv; echo "alice was here" > greeting; rm notes; ls'`)
+	s.Say("The first one changes a file, deletes another, and makes a directory anew:")
+	s.Do(`stage04 run --lower app:base --writable alice sh -c 'cd /srv; echo "alice was here" > greeting; rm notes; rm -r cache; mkdir cache; ls'`)
 	s.Say("The second one sees the layers as they are:")
 	s.Do("stage04 run --lower app:base --writable bob sh -c 'cd /srv; cat greeting; ls'")
 	s.Say("So they are:")
@@ -129,19 +149,33 @@ func (s *stage) changes() {
 	s.Part("what has changed")
 	s.Say("What the first container has changed is in its upper directory, and nothing else.")
 	s.Say("The deleted file is a whiteout, a character device with the numbers 0 and 0:")
-	s.Do("ls alice/upper alice/upper/srv")
+	s.Do("ls alice/upper alice/upper/srv alice/upper/srv/cache")
 	s.Do("stat -c '%F %t,%T' alice/upper/srv/notes")
-	s.Say("In a layer the same thing is said by a name:")
-	s.Do("stage04 diff alice/upper")
+	s.Say("In a layer the same thing is said by a name. So is the new directory's being opaque: of")
+	s.Say("the one below nothing shows through. Overlayfs has an extended attribute for that:")
+	s.Do("stage04 diff alice")
+}
+
+// copyUp appends to a large file.
+func (s *stage) copyUp() {
+	s.Part("copy-up")
+	s.Say("A file of 8 MiB, and one byte more. Before the first write all of it is copied:")
+	s.Do("stage04 run --lower app:base --writable bob sh -c 'cd /srv; printf 9 >> data'")
+	s.Do("stat -c '%s %n' app/srv/data bob/upper/srv/data")
+	s.Say("What a container on this writable layer sees, topmost first (without the sizes, which differ")
+	s.Say("from machine to machine):")
+	s.Do("stage04 layers bob | sed 's|.*/||'")
 }
 
 // commit makes a layer of a container's changes.
 func (s *stage) commit() {
 	s.Part("changes become a layer")
 	s.Say("Packed, it is a layer that anybody can put above the others:")
-	s.Do("stage04 pack alice/upper > alice.tar")
+	s.Do("stage04 pack alice > alice.tar")
 	s.Do("stage04 unpack --lower app:base alice.tar changed")
-	s.Do("stage04 run --lower changed:app:base sh -c 'cd /srv; cat greeting; ls'")
+	s.Do("stage04 run --lower changed:app:base sh -c 'cd /srv; cat greeting; ls . cache'")
+	s.Say("Both in one step, and with the digest by which the rest of the world knows the layer:")
+	s.Do("stage04 commit alice again | sed 's/[0-9a-f]\\{64\\}/DIGEST/'")
 }
 
 // throwAway shows that without --writable nothing stays.

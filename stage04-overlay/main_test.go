@@ -45,7 +45,7 @@ func output(t *testing.T, cmd *exec.Cmd) string {
 // /srv, and below it a shell, a few commands and /probe.
 func newLayers(t *testing.T) string {
 	t.Helper()
-	closure, err := rootfs.FromPrograms("sh", "ls", "cat", "rm", "sleep")
+	closure, err := rootfs.FromPrograms("sh", "ls", "cat", "rm", "sleep", "mkdir", "chmod")
 	if err != nil {
 		t.Fatal(err)
 	}

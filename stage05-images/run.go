@@ -99,16 +99,13 @@ func box(layers overlay.Stack, target string, config ocispec.ImageConfig, args [
 	if config.User != "" && config.User != "0" && config.User != "root" {
 		return nil, fmt.Errorf("the image wants to run as user %q: that takes chapter 7", config.User)
 	}
-	steps, err := layers.Steps(target)
-	if err != nil {
-		return nil, err
-	}
 	namespaces, err := container.Own()
 	if err != nil {
 		return nil, err
 	}
 	return &container.Container{
-		Namespaces: namespaces, Layers: steps, Root: target, Hostname: "stage05",
+		Namespaces: namespaces, Root: target, Hostname: "stage05",
+		Layers:  func(p *plan.Plan) error { return layers.Steps(p, target) },
 		Process: process(config), Argv: argv, Env: env,
 	}, nil
 }

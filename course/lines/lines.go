@@ -5,8 +5,8 @@
 // there are two measures. A program imports whole packages; the linker then
 // leaves out the functions that nothing calls. The first measure counts all
 // lines of the imported packages, the second only those that the program can
-// run: declarations of types, constants and variables, and functions that the
-// linker kept, as functions of their own or inside of others.
+// run: declarations of types, constants and variables, and the functions that the
+// linker kept.
 package lines
 
 import (
@@ -35,7 +35,7 @@ type Package struct {
 // packages below the path ours that it imports; a package comes after those
 // that it imports itself.
 func Count(dir, ours string, flags ...string) ([]Package, error) {
-	linked, err := link(dir, flags)
+	linked, err := link(dir, ours, flags)
 	if err != nil {
 		return nil, err
 	}

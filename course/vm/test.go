@@ -5,11 +5,13 @@ package vm
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -99,7 +101,7 @@ func (b *builder) addTests(ctx context.Context, o Options) ([]wire.Job, error) {
 		if err := b.addTestdata(p); err != nil {
 			return nil, err
 		}
-		args := []string{"-test.v=test2json", "-test.timeout=" + o.Timeout.String(), "-test.run=" + o.Run}
+		args := []string{"-test.v=test2json", "-test.timeout=" + o.Timeout.String(), "-test.run=" + cmp.Or(o.Run, o.packageOf(p.ImportPath).run)}
 		if skip := o.leftOut(p.ImportPath); skip != "" {
 			args = append(args, "-test.skip="+skip)
 		}
@@ -130,16 +132,20 @@ func noDisk(end wire.Event, said string) error {
 	return fmt.Errorf("virtual machine: mount a disk on /tmp: exit status %d\n%s%s", end.Status, said, end.Error)
 }
 
+// packageOf returns what the list says of a package.
+func (o Options) packageOf(importPath string) Package {
+	i := slices.IndexFunc(o.Packages, func(p Package) bool { return strings.HasSuffix(importPath, "/"+p.Dir) })
+	if i < 0 {
+		return Package{}
+	}
+	return o.Packages[i]
+}
+
 // leftOut returns a regular expression of a package's tests that do not run.
 func (o Options) leftOut(importPath string) string {
 	var tests []string
-	for _, p := range o.Packages {
-		if !strings.HasSuffix(importPath, "/"+p.Dir) {
-			continue
-		}
-		for _, l := range p.LeftOut {
-			tests = append(tests, l.Tests)
-		}
+	for _, l := range o.packageOf(importPath).LeftOut {
+		tests = append(tests, l.Tests)
 	}
 	return strings.Join(tests, "|")
 }

@@ -1,14 +1,19 @@
 package container
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"skiff.example/stage01-chroot/hint"
 	"skiff.example/stage03-cgroups/cgroup"
 )
 
@@ -32,7 +37,54 @@ func (c *Container) chooseCgroup() error {
 		_, err := os.Stat(dir)
 		c.foundGroup = err == nil
 	}
+	return c.refuseTaken()
+}
+
+// refuseTaken is an error if another container has made this one's group. It has
+// stopped, or cgroup.Manager.Create will find it there; but when it is deleted its
+// group is removed, with all that is in it.
+func (c *Container) refuseTaken() error {
+	taken := c.foundGroup
+	for controller, dir := range c.cgroup.Paths() {
+		if controller != "" {
+			taken = taken || exists(dir) // one tells: they are made together
+			break
+		}
+	}
+	if !taken {
+		return nil
+	}
+	entries, err := os.ReadDir(c.runtime.Root)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		text, err := os.ReadFile(filepath.Join(c.runtime.Root, e.Name(), journalFile))
+		if err != nil || e.Name() == c.config.ID { // it has made nothing yet, or is gone
+			continue
+		}
+		for _, dir := range slices.Sorted(maps.Values(c.cgroup.Paths())) {
+			if name, err := json.Marshal(dir); err == nil && bytes.Contains(text, name) {
+				return hint.Add(fmt.Errorf("cgroup %q: container %q has made it", dir, e.Name()),
+					"delete that container first, or give this one another linux.cgroupsPath")
+			}
+		}
+	}
 	return nil
+}
+
+// another finds a container beside id that has not stopped and is in one of these
+// groups, or nil.
+func (r *Runtime) another(id string, groups map[string]string) (*State, error) {
+	all, err := r.List()
+	for _, s := range all {
+		for controller, dir := range groups {
+			if s.ID != id && s.Status != specs.StateStopped && s.CgroupPaths[controller] == dir {
+				return s, nil
+			}
+		}
+	}
+	return nil, err
 }
 
 // cgroupPath is where the cgroup of a container is in each hierarchy.
@@ -133,13 +185,16 @@ func waysIn(groups map[string]string, found bool, more []string) (born string, e
 
 // withDefaultDevices puts the rules of the configuration between one that
 // forbids all devices, since a container has those that it was given and no
-// others, and those for the devices that every container has.
+// others, and those for the devices that every container has. As in runc they include
+// /dev/net/tun, since engines have no rule for it (opencontainers/runc pull request 3468):
+// who has that device still needs CAP_NET_ADMIN to use it.
 func withDefaultDevices(r *specs.LinuxResources) *specs.LinuxResources {
 	var all specs.LinuxResources
 	if r != nil {
 		all = *r
 	}
 	rules := []specs.LinuxDeviceCgroup{{Allow: false, Access: "rwm"}}
-	all.Devices = append(append(rules, all.Devices...), cgroup.DefaultDevices()...)
+	tun := specs.LinuxDeviceCgroup{Allow: true, Type: "c", Major: new(int64(10)), Minor: new(int64(200)), Access: "rwm"}
+	all.Devices = append(append(append(rules, all.Devices...), cgroup.DefaultDevices()...), tun)
 	return &all
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"time"
@@ -24,7 +25,6 @@ import (
 	"skiff.example/stage02-namespaces/namespace"
 	"skiff.example/stage03-cgroups/cgroup"
 	"skiff.example/stage03-cgroups/journal"
-	"skiff.example/stage04-overlay/overlay"
 )
 
 // A Runtime keeps containers below one state folder.
@@ -48,21 +48,16 @@ type Config struct {
 	Text   []byte // config.json, if that is Spec as it stands
 
 	// Prepare makes on the host what Spec needs, and records it. It may
-	// change Spec. Nil does nothing.
-	Prepare func(*journal.Journal) (*overlay.Stack, error)
+	// change Spec. For layers see oci.Container. Nil does nothing.
+	Prepare func(*journal.Journal) (layers func(*plan.Plan) error, err error)
 	// Connect gives the new process, which waits meanwhile, a network. Nil
 	// does nothing.
 	Connect func(j *journal.Journal, pid int) error
 
-	PidFile         string    // where to write the process's id, or ""
-	PidfdSocket     string    // where to send a pidfd of the process, or ""
-	ConsoleSocket   string    // where to send the terminal's master, or ""
-	KeepDescriptors int       // how many descriptors from 3 on the program inherits
-	Keep            bool      // Run leaves the container when its program has ended, for Delete
-	NoNewKeyring    bool      // leave the program the session keyring of who makes the container
-	Warn            io.Writer // where warnings go
-	Timed           bool      // measure the steps
-	Signals         *Signals  // what Run passes on; nil: it catches them itself, until it returns
+	Options
+	Keep         bool // Run leaves the container when its program has ended, for Delete
+	NoNewKeyring bool // leave the program the session keyring of who makes the container
+	NoPivot      bool // see oci.Container.NoPivot
 }
 
 // A Container is one that this process is making or running.
@@ -79,12 +74,8 @@ type Container struct {
 
 	foundGroup bool // see State.FoundGroup
 
-	terminal *terminal
-	listener *listener
-	plan     *plan.Plan
-	planned  *oci.Container // holds what the plan needs open, until the process is there
-	process  *launch.Process
-	state    *State
+	newcomer
+	state *State
 }
 
 // beginning says how the program of a container waits for start: the steps
@@ -109,7 +100,7 @@ func (r *Runtime) make(config Config, attended bool, begin func(*Container) (beg
 	if err != nil {
 		return nil, err
 	}
-	c := &Container{runtime: r, dir: dir, lock: held, config: config, attended: attended}
+	c := &Container{runtime: r, dir: dir, lock: held, config: config, attended: attended, newcomer: newcomer{options: config.Options}}
 	if err := c.assemble(begin); err != nil {
 		return nil, errors.Join(c.why(err), c.destroy())
 	}
@@ -121,9 +112,9 @@ func (c *Container) assemble(begin func(*Container) (beginning, error)) (err err
 	if c.journal, err = journal.Open(filepath.Join(c.dir, journalFile)); err != nil {
 		return err
 	}
-	var stack *overlay.Stack
+	var layers func(*plan.Plan) error
 	if c.config.Prepare != nil {
-		if stack, err = c.config.Prepare(c.journal); err != nil {
+		if layers, err = c.config.Prepare(c.journal); err != nil {
 			return err
 		}
 	}
@@ -133,11 +124,11 @@ func (c *Container) assemble(begin func(*Container) (beginning, error)) (err err
 	if err := errors.Join(c.chooseCgroup(), c.makeResctrl()); err != nil {
 		return err
 	}
-	return c.launch(stack, begin)
+	return c.launch(layers, begin)
 }
 
 // launch makes what the plan needs, and starts the process.
-func (c *Container) launch(stack *overlay.Stack, begin func(*Container) (beginning, error)) (err error) {
+func (c *Container) launch(layers func(*plan.Plan) error, begin func(*Container) (beginning, error)) (err error) {
 	set, err := namespace.NewSet(c.config.Spec.Linux.Namespaces)
 	if err != nil {
 		return err
@@ -176,7 +167,8 @@ func (c *Container) launch(stack *overlay.Stack, begin func(*Container) (beginni
 	// A lock is held for as long as somebody has the file open: flock(2).
 	unlock := plan.Close(plan.Descriptor{Number: int(c.lock.Fd()), Name: "lock"}).Doing("leave the lock to the parent")
 	born, err := c.planAndCgroup(oci.Container{
-		Spec: c.config.Spec, Namespaces: set, First: shed.Steps(), Prepared: append(gate.Steps(), unlock), Mounted: mounted.steps(), Begin: start.steps, Stack: stack,
+		Spec: c.config.Spec, Namespaces: set, First: shed.Steps(), Prepared: append(gate.Steps(), unlock), Mounted: mounted.steps(), Begin: start.steps, Layers: layers,
+		NoPivot: c.config.NoPivot,
 	})
 	defer func() { err = errors.Join(err, c.planned.Close()) }()
 	if err != nil {
@@ -227,27 +219,15 @@ func (c *Container) planAndCgroup(planned oci.Container) (born *os.File, err err
 	return born, nil
 }
 
-// makePlan computes the plan and passes its warnings on.
-func (c *Container) makePlan() (err error) {
+// makePlan computes the plan.
+func (c *Container) makePlan() error {
 	p := c.planned
 	p.Cgroups = c.cgroup.Paths()
 	_, p.Entrances = waysIn(p.Cgroups, c.foundGroup, c.resctrl)
-	p.Terminal, p.KeepDescriptors = c.terminal.forPlan(), c.config.KeepDescriptors
-	if c.listener, err = newListener(p.Spec); err != nil {
-		return err
-	}
-	p.Handover = c.listener.forPlan()
 	if !c.config.NoNewKeyring {
 		p.Keyring = oci.Keyring(c.config.ID)
 	}
-	var warnings []string
-	if c.plan, warnings, err = p.Plan(); err != nil {
-		return err
-	}
-	for _, w := range warnings {
-		fmt.Fprintln(c.config.Warn, "warning:", w)
-	}
-	return nil
+	return c.newcomer.makePlan(p.Plan)
 }
 
 // attend does what only the parent can do for the process, which waits at the
@@ -308,30 +288,14 @@ func (c *Container) remember() error {
 	return c.state.write(c.dir)
 }
 
-// announce tells who is to know of the process: the pid file, and the socket that
-// gets a pidfd. It comes last, so that an error leaves none behind.
-func (c *Container) announce() error {
-	if c.config.PidfdSocket != "" {
-		// The message is runc's.
-		if err := sendFile(c.config.PidfdSocket, "standard", c.process.Pidfd()); err != nil {
-			return err
-		}
-	}
-	if c.config.PidFile == "" {
-		return nil
-	}
-	return writePidFile(c.config.PidFile, c.process.Pid)
-}
-
 // destroy ends the process and unmakes everything on the host. It may be
 // called at any point of a container's life, and more than once.
 func (c *Container) destroy() error {
 	var errs []error
 	if c.process != nil {
-		errs = append(errs, c.process.Kill(), c.process.Close())
-		c.process = nil
+		errs = append(errs, c.process.Kill())
 	}
-	errs = append(errs, c.terminal.Close(), c.listener.Close())
+	errs = append(errs, c.close())
 	if c.dir != "" {
 		state := c.state
 		if !c.hooked {
@@ -379,11 +343,8 @@ func (r *Runtime) undo(dir string, j *journal.Journal, state *State, warn io.Wri
 
 // undoers are all kinds of entries that a journal here can have.
 func (r *Runtime) undoers() journal.Undoers {
-	all := journal.Undoers{}
-	for _, some := range []journal.Undoers{journal.Files(), cgroup.Undoers(), r.Undoers} {
-		for kind, undo := range some {
-			all[kind] = undo
-		}
-	}
+	all := journal.Files()
+	maps.Copy(all, cgroup.Undoers())
+	maps.Copy(all, r.Undoers)
 	return all
 }

@@ -79,12 +79,7 @@ func (c *Container) becomeCreated(ready *milestone) error {
 	if err := errors.Join(c.writePlan(), ready.wait(c.process)); err != nil {
 		return err
 	}
-	if c.terminal != nil {
-		if err := sendTerminal(c.config.ConsoleSocket, c.terminal.master); err != nil {
-			return err
-		}
-	}
-	if err := c.announce(); err != nil {
+	if err := c.announce("standard"); err != nil {
 		return err
 	}
 	if err := os.Rename(filepath.Join(c.dir, makingFile), filepath.Join(c.dir, startFile)); err != nil {
@@ -114,7 +109,7 @@ func (c *Container) writePlan() error {
 
 // release lets go of a created container: its process stays.
 func (c *Container) release() error {
-	return errors.Join(c.terminal.Close(), c.process.Close(), c.journal.Close(), closeFile(&c.lock))
+	return errors.Join(c.close(), c.journal.Close(), closeFile(&c.lock))
 }
 
 // Start lets a created container's program begin. It returns when the

@@ -3,13 +3,10 @@ package container
 import (
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"path"
-	"strconv"
 	"strings"
-	"syscall"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -31,30 +28,19 @@ type ExecConfig struct {
 	// Edit changes a copy of the container's own process into the one to run.
 	Edit func(*specs.Process) error
 
-	Detach          bool              // return when the program runs
-	PidFile         string            // where to write the process's id, or ""
-	ConsoleSocket   string            // where to send the terminal's master, or ""
-	KeepDescriptors int               // how many descriptors from 3 on the program inherits
-	Groups          map[string]string // v1 controller, or "" for all, → group below the container's
-	IgnorePaused    bool              // in a paused container it then waits until that is resumed
-	PidfdSocket     string            // where to send a pidfd of the process, or ""
-	Observe         func(*plan.Plan, []launch.Timing)
-	Timed           bool
-	Warn            io.Writer // where warnings go
-	Signals         *Signals  // what is passed on; nil: they are caught here
+	Options
+	Detach       bool              // return when the program runs
+	Groups       map[string]string // v1 controller, or "" for all, → group below the container's
+	IgnorePaused bool              // in a paused container it then waits until that is resumed
 }
 
 // A guest is a further process on its way into a container.
 type guest struct {
-	config   ExecConfig
-	state    *State
-	spec     *specs.Spec // the container's, with the guest's process
-	init     *os.File    // pidfd of the first process
-	terminal *terminal
-	listener *listener
-	planned  *oci.Container
-	plan     *plan.Plan
-	process  *launch.Process
+	newcomer
+	config ExecConfig
+	state  *State
+	spec   *specs.Spec // the container's, with the guest's process
+	init   *os.File    // pidfd of the first process
 }
 
 // Exec runs a further process in a container, waits for its end unless it is
@@ -74,13 +60,13 @@ func (r *Runtime) Exec(id string, config ExecConfig) (status int, err error) {
 	if !config.Detach && config.ConsoleSocket == "" {
 		return g.attend()
 	}
-	if err := g.started(); err != nil {
+	if err := g.ready(); err != nil {
 		return 0, errors.Join(err, g.process.Kill())
 	}
 	if config.Detach {
 		return 0, nil
 	}
-	return g.wait()
+	return g.end()
 }
 
 // newGuest finds the container and makes sure that a process can enter.
@@ -97,7 +83,7 @@ func (r *Runtime) newGuest(id string, config ExecConfig) (*guest, error) {
 	case state.Status == StatePaused && !config.IgnorePaused:
 		return nil, hint.Add(fmt.Errorf("container %q is paused", id), "resume it first: skiff-oci resume "+id)
 	}
-	g := &guest{config: config, state: state}
+	g := &guest{newcomer: newcomer{options: config.Options}, config: config, state: state}
 	if g.init, err = openProcess(state); err != nil {
 		return nil, fmt.Errorf("container %q: %w", id, err)
 	}
@@ -163,25 +149,16 @@ func (g *guest) launch() (err error) {
 	}
 	defer func() { err = errors.Join(err, shed.Close()) }()
 	g.planned = &oci.Container{
-		Spec: g.spec, Namespaces: set, First: shed.Steps(), Init: g.state.Pid, Entrances: entrances,
-		Terminal: g.terminal.forPlan(), KeepDescriptors: g.config.KeepDescriptors, Keyring: g.state.Keyring,
+		Spec: g.spec, Namespaces: set, First: shed.Steps(), Init: g.state.Pid, Entrances: entrances, Keyring: g.state.Keyring,
 	}
+	defer func() { err = errors.Join(err, g.planned.Close()) }()
 	var given []plan.Descriptor
 	if born != nil {
 		given = append(given, plan.Descriptor{Number: int(born.Fd()), Name: "cgroup"})
 	}
-	if g.listener, err = newListener(g.spec); err != nil {
+	if err := g.makePlan(func() (*plan.Plan, []string, error) { return g.planned.ExecPlan(given...) }); err != nil {
 		return err
 	}
-	g.planned.Handover = g.listener.forPlan()
-	p, warnings, err := g.planned.ExecPlan(given...)
-	if err != nil {
-		return err
-	}
-	for _, w := range warnings {
-		fmt.Fprintln(g.config.Warn, "warning:", w)
-	}
-	g.plan = p
 	if err := g.birth(launch.Options{Cgroup: born, Timed: g.config.Timed}); err != nil {
 		return err
 	}
@@ -267,95 +244,32 @@ func openGroup(dir string) (*os.File, error) {
 
 // attend carries the terminal's bytes and waits for the process.
 func (g *guest) attend() (status int, err error) {
-	drained := func() error { return nil }
-	if g.terminal != nil {
-		if drained, err = connect(g.terminal.master); err != nil {
-			return 0, errors.Join(err, g.process.Kill())
-		}
+	drained, err := g.attach()
+	if err != nil {
+		return 0, errors.Join(err, g.process.Kill())
 	}
-	if err := g.started(); err != nil {
+	if err := g.ready(); err != nil {
 		return 0, errors.Join(err, g.process.Kill(), drained())
 	}
-	status, err = g.wait()
+	status, err = g.end()
 	return status, errors.Join(err, drained())
 }
 
-// started waits until the program runs, and tells who wants to know.
-func (g *guest) started() error {
-	err := g.process.Started()
-	if g.config.Observe != nil {
-		g.config.Observe(g.plan, g.process.Times())
-	}
-	if err != nil {
+// ready waits until the program runs, and tells who wants to know.
+func (g *guest) ready() error {
+	if err := g.started(); err != nil {
 		return err
 	}
-	if g.config.PidFile != "" {
-		if err := writePidFile(g.config.PidFile, g.process.Pid); err != nil {
-			return err
-		}
-	}
-	if g.config.PidfdSocket != "" {
-		if err := sendFile(g.config.PidfdSocket, "setns", g.process.Pidfd()); err != nil { // the message is runc's
-			return err
-		}
-	}
-	if g.config.ConsoleSocket != "" {
-		return sendTerminal(g.config.ConsoleSocket, g.terminal.master)
-	}
-	return nil
+	return g.announce("setns")
 }
 
-// wait waits for the process's end and passes signals on meanwhile.
-func (g *guest) wait() (status int, err error) {
-	signals := g.config.Signals
-	if signals == nil {
-		signals = CatchSignals()
-		defer signals.stop()
-	}
-	<-signals.caught
-	ended := make(chan struct{})
-	defer close(ended)
-	go func() {
-		for {
-			select {
-			case <-ended:
-				return
-			case s := <-signals.got:
-				if err := g.process.Signal(s.(syscall.Signal)); err != nil && !errors.Is(err, os.ErrProcessDone) {
-					fmt.Fprintln(g.config.Warn, "warning:", err)
-				}
-			}
-		}
-	}()
-	end, err := g.process.Wait()
+// end waits for the process's end.
+func (g *guest) end() (status int, err error) {
+	signals, stop := g.options.caught()
+	defer stop()
+	end, err := g.wait(signals, g.process.Signal)
 	return exitStatus(end), err
 }
 
 // close gives back what this process holds of the guest.
-func (g *guest) close() error {
-	errs := []error{closeFile(&g.init), g.terminal.Close(), g.listener.Close()}
-	if g.planned != nil {
-		errs = append(errs, g.planned.Close())
-	}
-	if g.process != nil {
-		errs = append(errs, g.process.Close())
-	}
-	return errors.Join(errs...)
-}
-
-// writePidFile writes a process's id: into a new file that then takes the name,
-// so that who waits for the file never reads half of it.
-func writePidFile(name string, pid int) error {
-	f, err := os.CreateTemp(path.Dir(name), "."+path.Base(name)+"-*") // new, and no link: O_EXCL
-	if err != nil {
-		return fmt.Errorf("write pid file: %w", &os.PathError{Op: "create", Path: name, Err: errors.Unwrap(err)})
-	}
-	_, err = f.WriteString(strconv.Itoa(pid))
-	if err = errors.Join(err, f.Chmod(0o644), f.Close()); err == nil {
-		err = os.Rename(f.Name(), name)
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("write pid file: %w", err), os.Remove(f.Name()))
-	}
-	return nil
-}
+func (g *guest) close() error { return errors.Join(closeFile(&g.init), g.newcomer.close()) }

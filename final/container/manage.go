@@ -136,6 +136,13 @@ func (r *Runtime) KillAll(id string, signal syscall.Signal) error {
 	if err != nil {
 		return err
 	}
+	if state.Status == specs.StateStopped {
+		// A group must be empty for a container to take it: who is in there now is not
+		// one of this container's.
+		if other, err := r.another(id, state.CgroupPaths); other != nil || err != nil {
+			return err
+		}
+	}
 	group, err := managerOf(dir, state)
 	if err != nil {
 		return fmt.Errorf("kill all of container %q: %w", id, err)
@@ -251,9 +258,16 @@ func (r *Runtime) unmake(dir string, state *State) error {
 	if !sameFolder(held, dir) {
 		return nil
 	}
-	// What was read without the lock may be of a container that is gone, and this folder
-	// of the next one that has its id.
-	if now, err := readState(dir); err == nil && (state == nil || !now.Created.Equal(state.Created)) {
+	now, err := readState(dir)
+	switch {
+	case err != nil:
+	case state == nil && now.Status != specs.StateStopped: // it was just being made
+		return r.end(dir, now)
+	case state == nil:
+		state = now
+	case !now.Created.Equal(state.Created):
+		// What was read without the lock is of a container that is gone, and this
+		// folder of the next one that has its id.
 		return fmt.Errorf("delete container %q: another one of this id has been made meanwhile", now.ID)
 	}
 	return r.unmakeLocked(dir, state)

@@ -42,11 +42,21 @@ func (s *State) paused() bool {
 
 // Cgroup is the group of a container that is there, perhaps only its rests.
 func (r *Runtime) Cgroup(id string) (*cgroup.Manager, error) {
+	_, group, err := r.group("look at", id)
+	return group, err
+}
+
+// group finds a container and its group, for who wants to do something with it.
+func (r *Runtime) group(doing, id string) (*State, *cgroup.Manager, error) {
 	dir, state, err := r.find(id)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return managerOf(dir, state)
+	group, err := managerOf(dir, state)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s container %q: %w", doing, id, err)
+	}
+	return state, group, nil
 }
 
 // managerOf is Cgroup for a container that was found.
@@ -69,32 +79,24 @@ func managerOf(dir string, state *State) (*cgroup.Manager, error) {
 // Pause stops all processes of a container until Resume. Pausing a paused one
 // is an error, as in runc.
 func (r *Runtime) Pause(id string) error {
-	dir, state, err := r.find(id)
-	if err != nil {
+	state, group, err := r.group("pause", id)
+	switch {
+	case err != nil:
 		return err
-	}
-	if state.Status != specs.StateRunning && state.Status != specs.StateCreated {
+	case state.Status != specs.StateRunning && state.Status != specs.StateCreated:
 		return fmt.Errorf("pause container %q: it is %s, not running", id, state.Status)
-	}
-	group, err := managerOf(dir, state)
-	if err != nil {
-		return fmt.Errorf("pause container %q: %w", id, err)
 	}
 	return group.Freeze()
 }
 
 // Resume lets the processes of a paused container go on.
 func (r *Runtime) Resume(id string) error {
-	dir, state, err := r.find(id)
-	if err != nil {
+	state, group, err := r.group("resume", id)
+	switch {
+	case err != nil:
 		return err
-	}
-	if state.Status != StatePaused {
+	case state.Status != StatePaused:
 		return fmt.Errorf("resume container %q: it is %s, not paused", id, state.Status)
-	}
-	group, err := managerOf(dir, state)
-	if err != nil {
-		return fmt.Errorf("resume container %q: %w", id, err)
 	}
 	return group.Thaw()
 }
@@ -113,16 +115,12 @@ func thaw(dir string, state *State) error {
 
 // Update changes the limits of a container; what resources do not mention stays.
 func (r *Runtime) Update(id string, resources *specs.LinuxResources) error {
-	dir, state, err := r.find(id)
-	if err != nil {
+	state, group, err := r.group("update", id)
+	switch {
+	case err != nil:
 		return err
-	}
-	if state.Status == specs.StateStopped {
+	case state.Status == specs.StateStopped:
 		return fmt.Errorf("update container %q: %w", id, errNotRunning)
-	}
-	group, err := managerOf(dir, state)
-	if err != nil {
-		return fmt.Errorf("update container %q: %w", id, err)
 	}
 	// Which devices there are does not change, as in runc: CRI sends all resources each
 	// time, and its rules without those that every container has.
@@ -136,7 +134,7 @@ func (r *Runtime) Update(id string, resources *specs.LinuxResources) error {
 
 // Processes returns the ids of a container's processes.
 func (r *Runtime) Processes(id string) ([]int, error) {
-	group, err := r.Cgroup(id)
+	_, group, err := r.group("list the processes of", id)
 	if err != nil {
 		return nil, err
 	}

@@ -44,14 +44,7 @@ func newShed() (*launch.Shed, error) {
 // else is. What opens /proc/PID/exe for writing gets EROFS. Who may not mount starts a
 // sealed copy in memory instead, for which it is EPERM.
 func Protect() error {
-	if launch.CanShed() {
-		return nil
-	}
-	var st unix.Statfs_t
-	if err := unix.Statfs(self, &st); err != nil {
-		return fmt.Errorf("look at %q: %w", self, err)
-	}
-	if st.Flags&unix.ST_RDONLY != 0 || sealed() {
+	if !Restarts() {
 		return nil
 	}
 	fd, err := unix.OpenTree(unix.AT_FDCWD, self, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
@@ -65,6 +58,16 @@ func Protect() error {
 		err = syscall.Exec(fmt.Sprintf("/proc/self/fd/%d", fd), calledByPath(), os.Environ())
 	}
 	return fmt.Errorf("protect this program from the container: start it from a file that cannot be written: %w", err)
+}
+
+// Restarts tells whether Protect is to start this program again.
+func Restarts() bool {
+	if launch.CanShed() {
+		return false
+	}
+	var st unix.Statfs_t
+	err := unix.Statfs(self, &st)
+	return err != nil || st.Flags&unix.ST_RDONLY == 0 && !sealed()
 }
 
 // calledByPath are this program's arguments, the first of them its path: what is

@@ -9,9 +9,6 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
-
-	"skiff.example/stage01-chroot/plan"
-	"skiff.example/stage02-namespaces/launch"
 )
 
 // run: make, start, wait, unmake in one. The signals that this process gets
@@ -19,18 +16,13 @@ import (
 
 // Run makes a container, waits until its program has ended, unmakes the
 // container, and returns the exit status as a shell gives it: the program's
-// own, or 128 and the signal that ended it. observe, if not nil, sees the
-// plan and its timings before they are gone.
-func (r *Runtime) Run(config Config, observe func(*plan.Plan, []launch.Timing)) (status int, err error) {
+// own, or 128 and the signal that ended it.
+func (r *Runtime) Run(config Config) (status int, err error) {
 	if config.Spec.Process == nil {
 		return 0, errors.New("process is missing: there is nothing to run")
 	}
-	signals := config.Signals
-	if signals == nil {
-		signals = CatchSignals()
-		defer signals.stop()
-	}
-	<-signals.caught
+	signals, release := config.caught()
+	defer release()
 	var before *stop // nil: the program begins at once
 	c, err := r.make(config, true, func(*Container) (b beginning, err error) {
 		if h := config.Spec.Hooks; h != nil && len(h.StartContainer) > 0 {
@@ -50,20 +42,14 @@ func (r *Runtime) Run(config Config, observe func(*plan.Plan, []launch.Timing)) 
 			err = errors.Join(err, c.destroy())
 		}
 	}()
-	drained, err := c.connectTerminal()
+	drained, err := c.attach()
 	if err != nil {
 		return 0, err
 	}
 	if err := c.begin(before); err != nil {
 		return 0, errors.Join(c.why(err), c.process.Kill(), drained())
 	}
-	if observe != nil {
-		observe(c.plan, c.process.Times())
-	}
-	ended := make(chan struct{})
-	go c.forward(signals.got, ended)
-	end, err := c.process.Wait()
-	close(ended)
+	end, err := c.wait(signals, c.deliver)
 	c.warnOfEnd(end)
 	return exitStatus(end), errors.Join(err, drained())
 }
@@ -81,10 +67,10 @@ func (c *Container) begin(before *stop) error {
 			return err
 		}
 	}
-	if err := c.process.Started(); err != nil {
+	if err := c.started(); err != nil {
 		return err
 	}
-	if err := c.announce(); err != nil || c.state.Started {
+	if err := c.announce("standard"); err != nil || c.state.Started {
 		return err
 	}
 	c.state.Started = true
@@ -94,38 +80,16 @@ func (c *Container) begin(before *stop) error {
 	return c.state.poststart()
 }
 
-// connectTerminal carries the terminal's bytes, if the container has one.
-func (c *Container) connectTerminal() (wait func() error, err error) {
-	if c.terminal == nil {
-		return func() error { return nil }, nil
-	}
-	return connect(c.terminal.master)
-}
-
-// forward passes the signals that this process gets on to the container.
-func (c *Container) forward(signals <-chan os.Signal, ended <-chan struct{}) {
-	for {
-		select {
-		case <-ended:
-			return
-		case s := <-signals:
-			c.deliver(s.(syscall.Signal))
-		}
-	}
-}
-
 // deliver sends one signal. To the first process of a pid namespace the
 // kernel delivers only what it handles (pid_namespaces(7)); so that Ctrl-C
 // ends `sleep` as well, a signal that means "end" and is not handled becomes
 // SIGKILL.
-func (c *Container) deliver(s syscall.Signal) {
+func (c *Container) deliver(s syscall.Signal) error {
 	ends := s == unix.SIGINT || s == unix.SIGTERM || s == unix.SIGHUP || s == unix.SIGQUIT
 	if ends && !handles(c.process.Pid, s) {
 		s = unix.SIGKILL
 	}
-	if err := c.process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		fmt.Fprintln(c.config.Warn, "warning:", err)
-	}
+	return c.process.Signal(s)
 }
 
 // handles tells whether a process catches or ignores a signal: SigCgt and

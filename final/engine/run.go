@@ -91,15 +91,16 @@ func (e *Engine) Run(ctx context.Context, o Options) (status int, err error) {
 	}
 	run := &run{engine: e, options: o, image: img, spec: spec}
 	config := container.Config{
-		ID: o.Name, Bundle: e.Root, Spec: spec, Warn: e.Out,
-		Prepare: run.prepare, Connect: run.connect, Timed: o.Explain != nil,
+		ID: o.Name, Bundle: e.Root, Spec: spec, Prepare: run.prepare, Connect: run.connect,
+		Options: container.Options{Warn: e.Out, Timed: o.Explain != nil},
 	}
-	return e.runtime().Run(config, func(_ *plan.Plan, times []launch.Timing) {
+	config.Observe = func(_ *plan.Plan, times []launch.Timing) {
 		release()
 		if o.Explain != nil {
 			launch.Explain(o.Explain, times)
 		}
-	})
+	}
+	return e.runtime().Run(config)
 }
 
 // newID makes up an id.
@@ -120,12 +121,12 @@ type run struct {
 
 // prepare makes the container's writable layer and the files of its own that
 // it finds in /etc.
-func (r *run) prepare(j *journal.Journal) (*overlay.Stack, error) {
+func (r *run) prepare(j *journal.Journal) (layers func(*plan.Plan) error, err error) {
 	above := filepath.Join(r.engine.Root, "containers")
 	if err := os.MkdirAll(above, 0o700); err != nil {
 		return nil, fmt.Errorf("make folder for containers: %w", err)
 	}
-	above, err := filepath.EvalSymlinks(above) // undoing follows no links
+	above, err = filepath.EvalSymlinks(above) // undoing follows no links
 	if err != nil {
 		return nil, fmt.Errorf("find folder for containers: %w", err)
 	}
@@ -141,7 +142,8 @@ func (r *run) prepare(j *journal.Journal) (*overlay.Stack, error) {
 	if err := os.Mkdir(r.spec.Root.Path, 0o755); err != nil {
 		return nil, fmt.Errorf("make mount point of the root: %w", err)
 	}
-	return &stack, errors.Join(r.writeEtc(), r.keepWritable(r.image.Layers))
+	layers = func(p *plan.Plan) error { return stack.Steps(p, r.spec.Root.Path) }
+	return layers, errors.Join(r.writeEtc(), r.keepWritable(r.image.Layers))
 }
 
 // connect gives the container its network.
@@ -164,6 +166,7 @@ func (r *run) connect(j *journal.Journal, pid int) error {
 // container.
 func configure(img *image.Image, o Options) (*specs.Spec, error) {
 	spec := oci.Default()
+	spec.Linux.MaskedPaths = append(spec.Linux.MaskedPaths, oci.Thermal("/sys")...)
 	// None of the image's labels is among these (CVE-2026-53488, CVE-2023-6476).
 	spec.Annotations = map[string]string{imageAnnotation: img.Digest.String()}
 	if config := img.Config.Config; config.StopSignal != "" {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -127,15 +128,19 @@ func (d *decoder) plain(v reflect.Value, path string) error {
 }
 
 // fieldOf is the field of the structure v that has this name in JSON; capitals make
-// no difference, as for encoding/json.
+// no difference, as for encoding/json. Those for other platforms than Linux are none.
 func fieldOf(v reflect.Value, key string) (reflect.Value, bool) {
 	fold := reflect.Value{}
 	for i := range v.NumField() {
-		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
+		tag := v.Type().Field(i).Tag
+		name, _, _ := strings.Cut(tag.Get("json"), ",")
+		platforms := tag.Get("platform")
 		switch {
+		case !strings.EqualFold(name, key):
+		case platforms != "" && !slices.Contains(strings.Split(platforms, ","), "linux"):
 		case name == key:
 			return v.Field(i), true
-		case strings.EqualFold(name, key):
+		default:
 			fold = v.Field(i)
 		}
 	}
@@ -144,15 +149,13 @@ func fieldOf(v reflect.Value, key string) (reflect.Value, bool) {
 
 // describe says at which line a text is no JSON, or of the wrong type.
 func (d *decoder) describe(err error) error {
-	var syntax *json.SyntaxError
 	var kind *json.UnmarshalTypeError
-	switch {
-	case errors.As(err, &kind):
+	if errors.As(err, &kind) {
 		return fmt.Errorf("line %d: %q is a %s, want %s", lineOf(d.text, kind.Offset), kind.Field, kind.Value, kind.Type)
-	case errors.As(err, &syntax):
-		return fmt.Errorf("line %d: %w", lineOf(d.text, syntax.Offset), err)
-	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
-		return fmt.Errorf("line %d: unexpected end of JSON input", lineOf(d.text, int64(len(d.text))))
+	}
+	var syntax *json.SyntaxError
+	if whole := json.Unmarshal(d.text, &json.RawMessage{}); errors.As(whole, &syntax) {
+		return fmt.Errorf("line %d: %w", lineOf(d.text, syntax.Offset), whole)
 	}
 	return err
 }

@@ -3,12 +3,12 @@ package oci
 import (
 	"encoding/json"
 	"io"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
-	"skiff.example/stage01-chroot/plan"
 	"skiff.example/stage02-namespaces/execvp"
 )
 
@@ -48,15 +48,10 @@ func Default() *specs.Spec {
 // package managers and servers of common images, and nothing that reaches
 // beyond the container.
 func DefaultCapabilities() []string {
-	var names []string
-	for n := range 64 {
-		switch name := plan.CapabilityName(n); name {
-		case "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID", "CAP_SETUID", "CAP_SETPCAP",
-			"CAP_NET_BIND_SERVICE", "CAP_NET_RAW", "CAP_SYS_CHROOT", "CAP_MKNOD", "CAP_AUDIT_WRITE", "CAP_SETFCAP":
-			names = append(names, name)
-		}
+	return []string{
+		"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID", "CAP_SETUID", "CAP_SETPCAP",
+		"CAP_NET_BIND_SERVICE", "CAP_NET_RAW", "CAP_SYS_CHROOT", "CAP_MKNOD", "CAP_AUDIT_WRITE", "CAP_SETFCAP",
 	}
-	return names
 }
 
 // defaultMounts are what programs expect below /proc, /dev and /sys:
@@ -97,10 +92,21 @@ func maskedPaths() []string {
 	}
 }
 
+// Thermal are the folders below sys, which is /sys, that tell how hot each processor
+// is: like the power meters they give away what others compute (GHSA-6fw5-f8r9-fgfm).
+func Thermal(sys string) []string {
+	folders, _ := filepath.Glob(sys + "/devices/system/cpu/cpu[0-9]*/thermal_throttle") // the pattern is well formed
+	for i, folder := range folders {
+		folders[i] = "/sys" + strings.TrimPrefix(folder, sys)
+	}
+	return folders
+}
+
 // Rootless changes a configuration into one that an ordinary user can run: root is
 // he himself, in a user namespace; no limits, for which he would need a cgroup of
 // his own; the host's network, because he cannot connect another one to it; and
-// what only root of the first user namespace may mount is shown as the host has it.
+// what only root of the first user namespace may mount is shown as the host has it, and
+// read-only with all below: groups that were delegated to him, too (CVE-2023-25809).
 func Rootless(s *specs.Spec, uid, gid int) {
 	own := func(id int) []specs.LinuxIDMapping {
 		return []specs.LinuxIDMapping{{ContainerID: 0, HostID: uint32(id), Size: 1}}
@@ -114,7 +120,7 @@ func Rootless(s *specs.Spec, uid, gid int) {
 		s.Mounts[i].Options = slices.DeleteFunc(m.Options, func(o string) bool { return strings.HasPrefix(o, "gid=") || strings.HasPrefix(o, "uid=") })
 	}
 	s.Mounts = append(s.Mounts, specs.Mount{
-		Destination: "/sys", Type: "none", Source: "/sys", Options: []string{"rbind", "nosuid", "noexec", "nodev", "ro"},
+		Destination: "/sys", Type: "none", Source: "/sys", Options: []string{"rbind", "nosuid", "noexec", "nodev", "rro"},
 	})
 }
 

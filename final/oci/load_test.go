@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -101,4 +102,24 @@ func changed(t *testing.T, change func(*specs.Spec)) string {
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+// GHSA-6fw5-f8r9-fgfm, CVE-2020-8694: how warm a processor is and what power it takes
+// says what others compute on it.
+func TestWhatTellsOfOthersWorkIsMasked(t *testing.T) {
+	sys := t.TempDir()
+	for _, name := range []string{"cpu0/thermal_throttle", "cpu11/thermal_throttle", "cpu1/cache", "cpufreq"} {
+		if err := os.MkdirAll(filepath.Join(sys, "devices/system/cpu", name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := []string{"/sys/devices/system/cpu/cpu0/thermal_throttle", "/sys/devices/system/cpu/cpu11/thermal_throttle"}
+	if got := oci.Thermal(sys); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	for _, path := range []string{"/sys/devices/virtual/powercap", "/proc/interrupts"} {
+		if !slices.Contains(oci.Default().Linux.MaskedPaths, path) {
+			t.Errorf("%s is not masked", path)
+		}
+	}
 }

@@ -15,7 +15,6 @@ import (
 	"skiff.example/stage02-namespaces/mount"
 	"skiff.example/stage02-namespaces/namespace"
 	"skiff.example/stage03-cgroups/cgroupmount"
-	"skiff.example/stage04-overlay/overlay"
 )
 
 // From a configuration to the plan of a container's first process, in the order
@@ -51,8 +50,9 @@ type Container struct {
 	// parent, see security.Rights. Nil if there is none.
 	Handover *security.Handover
 
-	// Stack is mounted on the root's path first. Nil takes what is there.
-	Stack *overlay.Stack
+	// Layers adds the steps that mount something on the root's path first. Nil takes
+	// what is there.
+	Layers func(*plan.Plan) error
 	// Cgroups are the container's groups: hierarchy ("memory", "name=systemd";
 	// "" for version 2) → directory, see cgroup.Manager.Paths.
 	Cgroups map[string]string
@@ -67,6 +67,8 @@ type Container struct {
 	// Keyring is the name of the process's session keyring, see Keyring. ""
 	// leaves it that of whoever calls us.
 	Keyring string
+	// NoPivot moves the root over the host's and chroots, see mount.Root.Move.
+	NoPivot bool
 	// Init is the first process of a container that runs, for the plan of a
 	// further one, see ExecPlan.
 	Init int
@@ -178,13 +180,10 @@ func (c *Container) fileSystem(p *plan.Plan) error {
 		mount.StepAside(p)
 	}
 	mount.Detach(p, propagation)
-	if c.Stack != nil {
-		steps, err := c.Stack.Steps(c.Spec.Root.Path)
-		if err != nil {
+	if c.Layers != nil {
+		if err := c.Layers(p); err != nil {
 			return err
 		}
-		p.Section(4, "stack the layers")
-		p.Add(steps...)
 	}
 	root := mount.NewRoot(p, c.Spec.Root.Path)
 	c.root = root
@@ -207,6 +206,7 @@ func (c *Container) fileSystem(p *plan.Plan) error {
 	}
 	p.Section(chapter, "wait for hooks")
 	p.Add(c.Mounted...)
+	makeDirectory(p, root.FD(), c.Spec.Process.Cwd)
 	if err := sysctls(p, &c.attributes.proc, c.Spec.Linux.Sysctl, c.Namespaces); err != nil {
 		return err
 	}
@@ -221,17 +221,20 @@ func (c *Container) fileSystem(p *plan.Plan) error {
 	if c.Spec.Root.Readonly {
 		root.ReadOnly()
 	}
-	c.enter(root)
-	return nil
+	return c.enter(root)
 }
 
 // enter makes the root the process's.
-func (c *Container) enter(root *mount.Root) {
-	if c.Namespaces.Has(unix.CLONE_NEWNS) {
-		root.Pivot()
-	} else {
+func (c *Container) enter(root *mount.Root) error {
+	switch {
+	case !c.Namespaces.Has(unix.CLONE_NEWNS):
 		root.Return()
+	case c.NoPivot:
+		return root.Move()
+	default:
+		root.Pivot()
 	}
+	return nil
 }
 
 // mount adds the steps for one mount. Two are not mounts like others: the
@@ -382,27 +385,6 @@ func (c *Container) setgroupsDenied() (bool, error) {
 		return namespace.SetgroupsDenied(c.Init)
 	}
 	return namespace.SetgroupsDenied(os.Getpid())
-}
-
-// changeDirectory opens the working directory below the root and steps into
-// what was opened, so the process is inside its root, whatever getcwd(2) would say. A
-// path like /proc/self/fd/7 would lead out through a descriptor that the parent has
-// left open (CVE-2024-21626): links of that kind are not followed.
-//
-// before are the steps for a process that is still root, since the user may have no
-// right to go there. after are those for one that has become the user, and root had
-// none: so it is in a FUSE file system, or where root of a user namespace is nobody.
-func changeDirectory(p *plan.Plan, dir string) (before, after []plan.Step) {
-	cwd, entered := p.Register("cwd"), p.Register("entered")
-	how := unix.OpenHow{
-		Flags:   unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC,
-		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
-	}
-	const missing = "process.cwd must exist in the container"
-	open := plan.Openat2(plan.CWD, dir, how).Into(cwd).Doing("change directory to %q", dir).Hint(unix.ENOENT, missing)
-	enter := plan.Fchdir(cwd).Into(entered).Doing("change directory to %q", dir)
-	before = []plan.Step{open.Accept(unix.EACCES), enter.Accept(unix.EACCES).When(cwd)}
-	return before, []plan.Step{open.Unless(entered), enter.Unless(entered)}
 }
 
 // umaskOf is the umask of the program: 022 unless the configuration says

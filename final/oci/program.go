@@ -46,6 +46,21 @@ func (c *Container) findProgram(p *plan.Plan) []plan.Step {
 		p.Add(look.Doing("find %q", name).Hint(unix.ENOENT, "it is looked for in process.cwd, "+process.Cwd))
 	} else {
 		p.Add(execvp.Look(p.Register("program"), args, process.Env)...)
+		if len(c.Begin) > 0 && path.IsAbs(name) {
+			p.Add(refuseFolder(p, name)...)
+		}
 	}
 	return execvp.Steps(args, process.Env)
+}
+
+// refuseFolder are the steps that fail if the program is a folder: the look before has
+// nothing against that, but execve(2) will, and as in runc it is an error of create.
+// To write to a folder is the error, of a call that does nothing else.
+func refuseFolder(p *plan.Plan, program string) []plan.Step {
+	folder, inside := p.Register("folder"), program+"/."
+	return []plan.Step{
+		plan.Faccessat2(plan.CWD, inside).Into(folder).Accept(unix.ENOTDIR, unix.EACCES, unix.ENAMETOOLONG).Doing("find %q", program),
+		plan.Openat2(plan.CWD, inside, unix.OpenHow{Flags: unix.O_WRONLY | unix.O_CLOEXEC}).When(folder).
+			Doing("execute %q: permission denied", program),
+	}
 }

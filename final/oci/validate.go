@@ -81,7 +81,7 @@ func validateProcess(p *specs.Process) error {
 	switch {
 	case p == nil:
 		return errors.New("process is missing")
-	case len(p.Args) == 0 || p.Args[0] == "":
+	case len(p.Args) == 0:
 		return hint.Add(errors.New("process.args is empty"), "say which command to run")
 	case !path.IsAbs(p.Cwd):
 		return fmt.Errorf("process.cwd %q is not an absolute path", p.Cwd)

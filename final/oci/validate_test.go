@@ -28,7 +28,6 @@ func TestAConfigurationThatCannotBeIsRefused(t *testing.T) {
 		{"linux is missing", func(s *specs.Spec) { s.Linux = nil }},
 		{"it would rename the host", without(specs.UTSNamespace)},
 		{"process.args is empty", func(s *specs.Spec) { s.Process.Args = nil }},
-		{"process.args is empty", func(s *specs.Spec) { s.Process.Args = []string{""} }},
 		{`process.cwd "" is not an absolute path`, func(s *specs.Spec) { s.Process.Cwd = "" }},
 		{`process.cwd "srv" is not an absolute path`, func(s *specs.Spec) { s.Process.Cwd = "srv" }},
 		{`process: "a\x00b" contains a NUL byte`, func(s *specs.Spec) { s.Process.Args = []string{"sh", "a\x00b"} }},

@@ -46,7 +46,7 @@ func WhyNot(s *specs.Spec, errno unix.Errno) (cause, advice string) {
 
 // candidates are the absolute paths at which the program is looked for.
 func candidates(p *specs.Process) []string {
-	if len(p.Args) == 0 {
+	if len(p.Args) == 0 || p.Args[0] == "" {
 		return nil
 	}
 	all := execvp.Candidates(p.Args[0], p.Env)

@@ -141,13 +141,28 @@ func (g *Group) make(j *journal.Journal) error {
 	if err := g.mkdir(g.dir); err != nil {
 		return err
 	}
+	return g.writeSchemas()
+}
+
+// writeSchemas makes one write a line: the kernel says of one that it refuses which
+// it was.
+func (g *Group) writeSchemas() error {
 	for _, line := range g.schemas() {
-		// One write a line: the kernel says of one that it refuses which it was.
 		if err := g.write("schemata", line+"\n"); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// Update changes what the group gets, and whoever else is in it; an empty schema
+// changes nothing.
+func (g *Group) Update(l3Cache, memoryBandwidth string) error {
+	g.config = &specs.LinuxIntelRdt{L3CacheSchema: l3Cache, MemBwSchema: memoryBandwidth}
+	if err := Check(g.config); err != nil {
+		return err
+	}
+	return g.writeSchemas()
 }
 
 // mkdir makes one directory, which the kernel fills.

@@ -95,6 +95,23 @@ func TestAGroupWithANameOfItsOwnStays(t *testing.T) {
 	}
 }
 
+func TestAnUpdateWritesWhatItNames(t *testing.T) {
+	root := tree(t)
+	g := at(root, "box", &specs.LinuxIntelRdt{ClosID: "gold", L3CacheSchema: "L3:0=0f0"})
+	before := g.read(t, "schemata")
+	for _, err := range []error{g.Update("", "MB:0=20"), g.Update("L3:0=f", "")} {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	if err := g.Update("L3:0=f\nMB:0=100", ""); err == nil {
+		t.Error("two lines are no error")
+	}
+	if got, want := g.read(t, "schemata"), before+"MB:0=20\nL3:0=f\n"; got != want {
+		t.Errorf("schemata is %q, want %q", got, want)
+	}
+}
+
 func TestAGroupThatIsPreparedIsTakenAsItIs(t *testing.T) {
 	for _, c := range []specs.LinuxIntelRdt{
 		{ClosID: "gold"},

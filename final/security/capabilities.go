@@ -39,7 +39,7 @@ func parseCapabilities(c *specs.LinuxCapabilities, last int, withheld uint64) (s
 	}
 	parse := func(names []string) (set uint64) {
 		for _, name := range names {
-			n, ok := capabilityNumber(name)
+			n, ok := plan.CapabilityNumber(strings.ToUpper(name))
 			switch {
 			case !ok || n > last:
 				warn(name, "known to this kernel or to skiff")
@@ -69,16 +69,6 @@ func Withheld() (uint64, error) {
 		return 0, fmt.Errorf("look at the capabilities of this process: %w", err)
 	}
 	return ^(uint64(own[0].Permitted) | uint64(own[1].Permitted)<<32), nil
-}
-
-// capabilityNumber is the number of a capability, CAP_CHOWN for example.
-func capabilityNumber(name string) (int, bool) {
-	for n := range 64 {
-		if plan.CapabilityName(n) == strings.ToUpper(name) && strings.HasPrefix(plan.CapabilityName(n), "CAP_") {
-			return n, true
-		}
-	}
-	return 0, false
 }
 
 // dropBounding adds the steps that take all capabilities from the bounding

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -122,12 +123,15 @@ var capabilityNames = [...]string{
 	"CAP_BLOCK_SUSPEND", "CAP_AUDIT_READ", "CAP_PERFMON", "CAP_BPF", "CAP_CHECKPOINT_RESTORE",
 }
 
+// CapabilityNames are the names of all capabilities, by number.
+func CapabilityNames() []string { return slices.Clone(capabilityNames[:]) }
+
 // CapabilityName is the name of a capability: CAP_CHOWN for 0.
-func CapabilityName(capability int) string {
-	if capability >= 0 && capability < len(capabilityNames) {
-		return capabilityNames[capability]
-	}
-	return fmt.Sprintf("%d", capability)
+func CapabilityName(capability int) string { return nameIn(capabilityNames[:], capability) }
+
+// CapabilityNumber is the number of the capability with this name.
+func CapabilityNumber(name string) (capability int, ok bool) {
+	return numberIn(capabilityNames[:], name)
 }
 
 // capabilityText names a set as strace does: 1<<CAP_CHOWN|1<<CAP_KILL.

@@ -3,7 +3,6 @@ package plan
 import (
 	"fmt"
 	"math/bits"
-	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -84,10 +83,7 @@ func Foreground(fd FD, group int) Step {
 
 // Prlimit sets a resource limit of this process: prlimit(2).
 func Prlimit(resource int, limit unix.Rlimit) Step {
-	name := fmt.Sprint(resource)
-	if resource >= 0 && resource < len(rlimitNames) {
-		name = rlimitNames[resource]
-	}
+	name := nameIn(rlimitNames[:], resource)
 	show := func() string {
 		return fmt.Sprintf("{rlim_cur=%s, rlim_max=%s}", rlimitText(limit.Cur), rlimitText(limit.Max))
 	}
@@ -106,8 +102,7 @@ var rlimitNames = [...]string{
 // RlimitNumber is the number of the resource with this name, RLIMIT_NOFILE
 // for example; ok is false when there is none.
 func RlimitNumber(name string) (resource int, ok bool) {
-	i := slices.Index(rlimitNames[:], name)
-	return i, i >= 0
+	return numberIn(rlimitNames[:], name)
 }
 
 // rlimitText writes a limit as strace does: in units of 1024 where it is a

@@ -112,6 +112,7 @@ var cloneFlags = flagSet{"0", []flagName{
 	{"CLONE_PIDFD", unix.CLONE_PIDFD},
 	{"CLONE_PARENT", unix.CLONE_PARENT},
 	{"CLONE_NEWNS", unix.CLONE_NEWNS},
+	{"CLONE_SETTLS", unix.CLONE_SETTLS},
 	{"CLONE_NEWCGROUP", unix.CLONE_NEWCGROUP},
 	{"CLONE_NEWUTS", unix.CLONE_NEWUTS},
 	{"CLONE_NEWIPC", unix.CLONE_NEWIPC},

@@ -66,8 +66,8 @@ type Container struct {
 	// Fill adds to the root, after Mounts, what is no mount like others: the tree
 	// of control groups, which is put together. From chapter 3 on.
 	Fill func(*mount.Root) error
-	// Layers are steps that mount something on Root before it is used: chapter 4.
-	Layers []plan.Step
+	// Layers adds the steps that mount something on Root before it is used: chapter 4.
+	Layers func(*plan.Plan) error
 	// Process adds steps of the process in its new root, right before its program:
 	// chapters 3 and 5.
 	Process func(*plan.Plan)

@@ -185,10 +185,13 @@ func TestNoDescriptorLeadsOut(t *testing.T) {
 
 func TestStepsOfLaterChaptersHaveTheirPlace(t *testing.T) {
 	c, file := shell(t, "busybox cat /layer/mark; busybox pwd")
-	c.Layers = []plan.Step{
-		plan.Mkdirat(plan.CWD, c.Root+"/layer", 0o755),
-		plan.Mount("tmpfs", c.Root+"/layer", "tmpfs", 0, ""),
-		plan.Symlinkat("/out/text", plan.CWD, c.Root+"/layer/mark"),
+	c.Layers = func(p *plan.Plan) error {
+		p.Add(
+			plan.Mkdirat(plan.CWD, c.Root+"/layer", 0o755),
+			plan.Mount("tmpfs", c.Root+"/layer", "tmpfs", 0, ""),
+			plan.Symlinkat("/out/text", plan.CWD, c.Root+"/layer/mark"),
+		)
+		return nil
 	}
 	if err := os.WriteFile(c.Root+"/out/text", []byte("mounted first\n"), 0o644); err != nil {
 		t.Fatal(err)

@@ -100,9 +100,10 @@ func (c *Container) restricted() bool {
 // fileSystem adds the steps that build the container's tree of mounts on its
 // root, and leave the host's.
 func (c *Container) fileSystem(p *plan.Plan) (done func() error, err error) {
-	if len(c.Layers) > 0 {
-		p.Section(4, "stack the layers")
-		p.Add(c.Layers...)
+	if c.Layers != nil {
+		if err := c.Layers(p); err != nil {
+			return nil, err
+		}
 	}
 	r := mount.NewRoot(p, c.Root)
 	if c.restricted() {

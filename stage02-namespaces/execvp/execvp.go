@@ -57,10 +57,10 @@ func oneSuffices(steps []plan.Step, name string, env []string) []plan.Step {
 }
 
 // Candidates are the paths at which the program may be, in the order in which
-// they are tried: name itself where it has a slash, else one for each absolute
+// they are tried: name itself where it has a slash or is empty, else one for each absolute
 // directory of the PATH of env.
 func Candidates(name string, env []string) []string {
-	if strings.Contains(name, "/") {
+	if name == "" || strings.Contains(name, "/") {
 		return []string{name}
 	}
 	var all []string

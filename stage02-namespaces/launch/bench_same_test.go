@@ -81,6 +81,7 @@ var numbers = []struct {
 	pattern *regexp.Regexp
 	with    string
 }{
+	{regexp.MustCompile(`, (stack|stack_size|tls)=\w+|\|CLONE_SETTLS`), ""}, // the child's memory: in C it is the parent's, copied
 	{regexp.MustCompile(`\) += `), ") = "},
 	{regexp.MustCompile(`\) = [1-9]\d*$`), ") = NUMBER"},
 	{regexp.MustCompile(`0x[0-9a-f]{6,}`), "ADDRESS"},

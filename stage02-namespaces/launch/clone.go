@@ -17,10 +17,11 @@ import (
 
 // argsFor asks clone3(2) for a child with its own copy of the memory (no
 // CLONE_VM), a pidfd, and default signal handlers: the parent's handlers are
-// Go code, and must never run in the child.
+// Go code, and must never run in the child. Its thread-local storage is as new as
+// its stack, see machine.Clone.
 func argsFor(o Options) machine.CloneArgs {
 	args := machine.CloneArgs{
-		Flags:      unix.CLONE_PIDFD | unix.CLONE_CLEAR_SIGHAND | uint64(o.Namespaces),
+		Flags:      unix.CLONE_PIDFD | unix.CLONE_CLEAR_SIGHAND | unix.CLONE_SETTLS | uint64(o.Namespaces),
 		ExitSignal: uint64(unix.SIGCHLD),
 	}
 	if o.Cgroup != nil {
@@ -34,7 +35,7 @@ func argsFor(o Options) machine.CloneArgs {
 // prints it. It is not in the plan, because it is the parent's.
 func (o Options) Birth() string {
 	args := argsFor(o)
-	return fmt.Sprintf("clone3({flags=%s, exit_signal=SIGCHLD}, %d)", plan.CloneFlags(args.Flags), unsafe.Sizeof(args))
+	return fmt.Sprintf("clone3({flags=%s, exit_signal=SIGCHLD, stack=child_stack, tls=child_tls}, %d)", plan.CloneFlags(args.Flags), unsafe.Sizeof(args))
 }
 
 // clone starts the child and lets it run the program. It returns in the

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"skiff.example/stage01-chroot/hint"
 	"skiff.example/stage01-chroot/plan"
 	"skiff.example/stage01-chroot/plan/machine"
 )
@@ -131,9 +132,15 @@ func (s *Shed) Close() error {
 // sealedFile makes an empty file in memory that nobody can write to: memfd_create(2),
 // "File sealing" in fcntl(2).
 func sealedFile(name string) (*os.File, error) {
-	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	// Only what may be executed can be what a process runs. Before Linux 6.3, which
+	// knows MFD_EXEC, all such files may be.
+	const flags = unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING
+	fd, err := unix.MemfdCreate(name, flags|unix.MFD_EXEC)
+	if errors.Is(err, unix.EINVAL) {
+		fd, err = unix.MemfdCreate(name, flags)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("make a file in memory: %w", err)
+		return nil, hint.Add(fmt.Errorf("make a file in memory: %w", err), "sysctl vm.memfd_noexec=2 forbids it, 1 does not")
 	}
 	f := os.NewFile(uintptr(fd), name)
 	const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE

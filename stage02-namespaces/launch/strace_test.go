@@ -64,9 +64,10 @@ func birthIn(t *testing.T, traces []string) string {
 	t.Helper()
 	for _, text := range traces {
 		for line := range strings.Lines(text) {
-			if strings.HasPrefix(line, "clone3({flags=CLONE_PIDFD|CLONE_NEW") {
+			if strings.HasPrefix(line, "clone3({flags=CLONE_PIDFD|CLONE_NEWNS") {
 				line, _, _ = strings.Cut(line, " = ")
-				return regexp.MustCompile(`, (pidfd=0x\w+|stack=NULL|stack_size=0)| => \{.*?\}`).ReplaceAllString(line, "")
+				line = regexp.MustCompile(`, (pidfd|stack_size)=0x\w+| => \{.*?\}`).ReplaceAllString(line, "")
+				return regexp.MustCompile(`(stack|tls)=0x\w+`).ReplaceAllString(line, "$1=child_$1")
 			}
 		}
 	}

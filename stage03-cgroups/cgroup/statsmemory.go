@@ -29,6 +29,8 @@ type MemoryStats struct {
 	MajorFaults  uint64 `json:"pgmajfault"` // those that had to wait for a disk
 
 	MemoryEvents `json:"events"`
+
+	Raw map[string]uint64 `json:"-"` // memory.stat as it is
 }
 
 // MemoryEvents counts what limits did to a group and those below it.
@@ -42,15 +44,19 @@ type MemoryEvents struct {
 }
 
 func (m *Manager) memoryStats(s *Stats) error {
-	if dir, ok := m.v1Dir("memory"); ok {
-		s.Memory = &MemoryStats{High: NoLimit, SwapMax: NoLimit}
-		return s.Memory.readV1(dir)
-	}
 	dir, ok := m.place("memory", "memory.current")
 	if !ok {
 		return nil
 	}
-	s.Memory = &MemoryStats{}
+	text, err := read(dir, "memory.stat")
+	if err != nil {
+		return err
+	}
+	s.Memory = &MemoryStats{Raw: numbers(text)}
+	if _, v1 := m.v1Dir("memory"); v1 {
+		s.Memory.High, s.Memory.SwapMax = NoLimit, NoLimit
+		return s.Memory.readV1(dir)
+	}
 	return s.Memory.readV2(dir)
 }
 

@@ -158,12 +158,35 @@ func removeAt(parent int, path string) error {
 	return nil
 }
 
-// empty removes everything in the directory path, whose parent is open.
-func empty(parent int, path string) error {
-	fd, err := unix.Openat2(parent, filepath.Base(path), &unix.OpenHow{
-		Flags:   unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC,
+// openBelow opens a directory, and neither a link nor another mount.
+func openBelow(parent int, name string, flags uint64) (int, error) {
+	return unix.Openat2(parent, name, &unix.OpenHow{
+		Flags:   flags | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC,
 		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_XDEV | unix.RESOLVE_NO_SYMLINKS,
 	})
+}
+
+// openUp gives the owner of a directory all rights on it.
+func openUp(parent int, name string) error {
+	fd, err := openBelow(parent, name, unix.O_PATH)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	// fchmod(2) takes no O_PATH descriptor.
+	return unix.Chmod(fmt.Sprintf("/proc/self/fd/%d", fd), 0o700)
+}
+
+// empty removes everything in the directory path, whose parent is open.
+func empty(parent int, path string) error {
+	fd, err := openBelow(parent, filepath.Base(path), unix.O_RDONLY)
+	if err == unix.EACCES {
+		// Who is not root cannot empty a directory of his that is closed to all,
+		// as that is in which overlayfs works (chapter 4).
+		if err = openUp(parent, filepath.Base(path)); err == nil {
+			fd, err = openBelow(parent, filepath.Base(path), unix.O_RDONLY)
+		}
+	}
 	if err == unix.ENOENT {
 		return nil
 	}

@@ -1,8 +1,8 @@
 // dir.go: the directories of the layer being unpacked.
 //
 // A directory may come late in the archive, twice, or not at all; it may be
-// there already because something in it came first. And its times have to wait
-// (see unpack.go).
+// there already because something in it came first. Its attributes have to wait
+// (see settle.go).
 
 package layer
 
@@ -21,9 +21,6 @@ type openedDir struct {
 	path string // without symbolic links and ".."
 	gone bool   // it, or one above it, may have been removed since
 }
-
-// times are the last access and the last change of a directory.
-type times struct{ atime, mtime unix.Timespec }
 
 // parent opens the directory in this layer that dirs lead to, and makes what is
 // missing. The descriptor is good until the next call.
@@ -94,33 +91,58 @@ func (u *unpack) makeDirs(path []string) (int, error) {
 }
 
 // makeDir makes the directory at path, in its open parent, although no entry
-// describes it (yet). It gets its attributes in the end.
+// describes it (yet).
 func (u *unpack) makeDir(parent int, path []string) (int, error) {
 	if err := u.count(0); err != nil {
 		return -1, err
 	}
 	name := path[len(path)-1]
 	dir := &openedDir{fd: parent, path: strings.Join(path[:len(path)-1], "/")}
-	fd, fresh, err := u.create(dir, name, &inode{mode: unix.S_IFDIR})
+	fresh, err := u.mkdir(dir, name)
 	if err != nil {
 		return -1, err
 	}
-	u.implied[join(dir.path, name)] = fresh
-	return fd, nil
+	full := join(dir.path, name)
+	u.implied[full] = fresh
+	if err := u.view.keep(len(full)); err != nil {
+		return -1, err
+	}
+	return openDir(parent, name)
 }
 
-// setDir gives an open directory its attributes, all but the times at once. It
-// may have some already: from an earlier entry, from below, or by inheritance.
-func (u *unpack) setDir(fd int, path string, n *inode) error {
-	if err := clearXattrs(fd); err != nil {
+// mkdir makes a directory. One that stands there already is used; anything else
+// goes. If there was nothing of this layer, fresh is true.
+func (u *unpack) mkdir(dir *openedDir, name string) (fresh bool, err error) {
+	err = unix.Mkdirat(dir.fd, name, 0o700)
+	if errors.Is(err, unix.EEXIST) {
+		return false, u.replaceByDir(dir, name)
+	}
+	if err != nil {
+		return false, fmt.Errorf("mkdir %q: %w", name, err)
+	}
+	return true, nil
+}
+
+// replaceByDir makes a directory of what stands at name, if it is none.
+func (u *unpack) replaceByDir(dir *openedDir, name string) error {
+	fd, err := openDir(dir.fd, name)
+	if !errors.Is(err, unix.ENOTDIR) {
+		closeDir(fd)
 		return err
 	}
-	if err := n.setOwner(fd); err != nil {
+	if err := u.remove(dir, name); err != nil {
 		return err
 	}
-	u.dirs[path] = times{n.atime, n.mtime}
-	u.inherit = u.inherit || n.hasDefaultACL()
-	return nil
+	if err := unix.Mkdirat(dir.fd, name, 0o700); err != nil {
+		return fmt.Errorf("mkdir %q: %w", name, err)
+	}
+	if fd, err = openDir(dir.fd, name); err != nil {
+		return fmt.Errorf("open %q: %w", name, err)
+	}
+	defer closeDir(fd)
+	// What stood there, a whiteout or a file, hid a directory below, if there
+	// is one. The new directory must not bring it back.
+	return u.setOpaque(fd, join(dir.path, name))
 }
 
 // dotted is the path as the kernel wants it, with "." for the root.

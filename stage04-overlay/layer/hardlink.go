@@ -106,7 +106,11 @@ func (u *unpack) target(path []string) (*object, error) {
 	if err := u.copyUp(path, o); err != nil {
 		return nil, fmt.Errorf("copy up: %w", err)
 	}
-	u.copied[strings.Join(path, "/")] = true
+	full := strings.Join(path, "/")
+	u.copied[full] = true
+	if err := u.view.keep(len(full)); err != nil {
+		return nil, err
+	}
 	return u.view.find(path)
 }
 

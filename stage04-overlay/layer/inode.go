@@ -10,14 +10,16 @@ package layer
 
 import (
 	"archive/tar"
+	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"sort"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"skiff.example/stage01-chroot/hint"
 )
 
 // inode is a file's type and attributes.
@@ -78,12 +80,20 @@ func ofHeader(h *tar.Header) (inode, error) {
 		return inode{}, err
 	}
 	for key, value := range h.PAXRecords {
-		if name, ok := strings.CutPrefix(key, paxXattr); ok && !private(name) {
+		if name, ok := strings.CutPrefix(key, paxXattr); ok && portable(name) {
 			n.xattrs = append(n.xattrs, xattr{name, value})
 		}
 	}
 	sort.Slice(n.xattrs, func(i, j int) bool { return n.xattrs[i].name < n.xattrs[j].name })
 	return n, n.checkIDs()
+}
+
+// xattrSize is how much memory the extended attributes take.
+func (n *inode) xattrSize() (size int) {
+	for _, x := range n.xattrs {
+		size += len(x.name) + len(x.value) + 100
+	}
+	return size
 }
 
 // setDevice takes over the device number of a character or block device.
@@ -97,7 +107,7 @@ func (n *inode) setDevice(h *tar.Header) error {
 		return fmt.Errorf("device %d:%d: %w", h.Devmajor, h.Devminor, unix.ERANGE)
 	}
 	n.rdev = unix.Mkdev(uint32(h.Devmajor), uint32(h.Devminor))
-	if n.isWhiteout() {
+	if isDeviceWhiteout(n.mode, n.rdev) {
 		return fmt.Errorf("character device 0:0 is overlayfs's own sign for a deleted file: %w", unix.EINVAL)
 	}
 	return nil
@@ -137,20 +147,15 @@ func ofFile(fd int, st *unix.Stat_t) (inode, error) {
 	return n, err
 }
 
-// create makes a new file of n's type, so far private to root and empty, and
-// opens it: a regular file for writing, a directory for what is to come in it,
-// anything else as O_PATH.
+// create makes a new file of n's type, no directory, and opens it: a regular file
+// for writing, anything else as O_PATH. It has the permissions that the umask
+// leaves, but the directories above it are private to root as yet.
 func (n *inode) create(dir int, name string) (fd int, err error) {
 	call := "create"
 	switch n.kind() {
 	case unix.S_IFREG:
 		const flags = unix.O_WRONLY | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC
-		fd, err = unix.Openat(dir, name, flags, 0o600)
-	case unix.S_IFDIR:
-		call = "mkdir"
-		if err = unix.Mkdirat(dir, name, 0o700); err == nil {
-			fd, err = openDir(dir, name)
-		}
+		fd, err = unix.Openat(dir, name, flags, n.mode&0o777)
 	case unix.S_IFLNK:
 		call = "symlink"
 		if err = unix.Symlinkat(n.link, dir, name); err == nil {
@@ -158,7 +163,7 @@ func (n *inode) create(dir int, name string) (fd int, err error) {
 		}
 	default:
 		call = "mknod"
-		if err = unix.Mknodat(dir, name, n.kind()|0o600, int(n.rdev)); err == nil {
+		if err = unix.Mknodat(dir, name, n.mode&^0o7000, int(n.rdev)); err == nil {
 			fd, err = openPath(dir, name)
 		}
 	}
@@ -170,24 +175,41 @@ func (n *inode) create(dir int, name string) (fd int, err error) {
 
 // setOwner gives the open file its owner, extended attributes and permissions,
 // in this order: chown clears the set-user-ID bit and security.capability
-// (man 2 chown, man 7 capabilities). The mode of a symbolic link cannot be set
+// (man 2 chown, man 7 capabilities). Most files are created as they should be,
+// and a look is cheaper than a change. The mode of a symbolic link cannot be set
 // and means nothing.
 func (n *inode) setOwner(fd int) error {
-	if err := unix.Fchownat(fd, "", n.uid, n.gid, unix.AT_EMPTY_PATH); err != nil {
-		return fmt.Errorf("chown to %d:%d: %w", n.uid, n.gid, err)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return fmt.Errorf("stat: %w", err)
+	}
+	if int(st.Uid) != n.uid || int(st.Gid) != n.gid {
+		if err := unix.Fchownat(fd, "", n.uid, n.gid, unix.AT_EMPTY_PATH); err != nil {
+			return chownError(n, err)
+		}
 	}
 	for _, x := range n.xattrs {
 		if err := unix.Setxattr(procPath(fd), x.name, []byte(x.value), 0); err != nil {
 			return xattrError("setxattr", x.name, err)
 		}
 	}
-	if n.kind() == unix.S_IFLNK {
+	// An access control list among the attributes has changed the mode.
+	if n.kind() == unix.S_IFLNK || st.Mode == n.mode && n.xattrs == nil {
 		return nil
 	}
 	if err := n.chmod(fd); err != nil {
 		return fmt.Errorf("chmod to %#o: %w", n.mode&0o7777, err)
 	}
 	return nil
+}
+
+// chownError says which owner it was, and the usual cause.
+func chownError(n *inode, err error) error {
+	failed := fmt.Errorf("chown to %d:%d: %w", n.uid, n.gid, err)
+	if errors.Is(err, unix.EINVAL) {
+		return hint.Add(failed, "the user namespace has no such id: map more of them, see man 5 subuid")
+	}
+	return failed
 }
 
 // chmod sets the permissions. The kernel refuses fchmod on O_PATH descriptors,
@@ -206,12 +228,6 @@ func (n *inode) setTimes(fd int) error {
 		return fmt.Errorf("set times: %w", err)
 	}
 	return nil
-}
-
-// hasDefaultACL says whether what is made in the directory inherits an access
-// control list (man 5 acl).
-func (n *inode) hasDefaultACL() bool {
-	return slices.ContainsFunc(n.xattrs, func(x xattr) bool { return x.name == "system.posix_acl_default" })
 }
 
 // header is the tar header for the file: numbers, no user names, PAX format

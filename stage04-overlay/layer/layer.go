@@ -21,6 +21,7 @@ package layer
 
 import (
 	"archive/tar"
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -40,6 +41,14 @@ const (
 	// of 32 GiB (one inode for 16 KiB), and many times what a whole Linux
 	// distribution installs.
 	DefaultMaxInodes = 2 << 20
+
+	// DefaultMaxMemory is 128 MiB: the names of about 800,000 directories.
+	DefaultMaxMemory = 128 << 20
+
+	// maxDepth is how deep directories go: a hundred times what is usual, and
+	// as many descriptors as are needed to remove or to pack them, of which a
+	// process may have 1024, should nobody have asked for more (man 2 getrlimit).
+	maxDepth = 1000
 )
 
 // Options say what Apply should know beside the layer itself.
@@ -50,6 +59,12 @@ type Options struct {
 	// exist only there, and only what is there needs a whiteout.
 	Lower []string
 
+	// UserXattr is for a layer that is unpacked in a user namespace, without
+	// root's rights: overlayfs's attributes are user.overlay.*, for mounts with
+	// the option userxattr, as they are in Lower then. What only root can make
+	// is left out: attributes trusted.*, and a device becomes an empty file.
+	UserXattr bool
+
 	// MaxBytes limits the sizes of all files, added up. A hole counts as if it
 	// were written: who reads the file has to read it. 0 means
 	// DefaultMaxBytes, a negative number no limit.
@@ -58,12 +73,19 @@ type Options struct {
 	// MaxInodes limits the number of names made. 0 means DefaultMaxInodes, a
 	// negative number no limit.
 	MaxInodes int64
+
+	// MaxMemory limits what is kept of the layer in memory until its end, the
+	// names of directories and whiteouts. 0 means DefaultMaxMemory, a negative
+	// number no limit. (One header may have 1 MiB, as archive/tar wants it.)
+	MaxMemory int64
 }
 
 // Summary says what a layer came to.
 type Summary struct {
 	Bytes  int64 // sizes of regular files, with those copied up for hard links
 	Inodes int64 // names made: hard links, whiteouts and implied directories too
+
+	Devices int64 // that became empty files, see Options.UserXattr
 }
 
 // Apply unpacks a layer, an uncompressed tar file, into dir, which must be an
@@ -74,7 +96,8 @@ type Summary struct {
 // digest computed on the way covers all of it.
 //
 // Apply needs the rights to chown, to make devices and to set trusted.*
-// attributes (CAP_CHOWN, CAP_MKNOD, CAP_SYS_ADMIN). After an error dir holds
+// attributes (CAP_CHOWN, CAP_MKNOD, CAP_SYS_ADMIN), without Options.UserXattr
+// those of the host's root. After an error dir holds
 // the part that was done; the caller removes it. An error names the entry and
 // wraps the kernel's error number.
 func Apply(dir string, archive io.Reader, o Options) (Summary, error) {
@@ -91,6 +114,7 @@ func Apply(dir string, archive io.Reader, o Options) (Summary, error) {
 
 // read unpacks entry after entry, and reads what is behind the last one.
 func (u *unpack) read(archive io.Reader) error {
+	archive = bufio.NewReaderSize(archive, 64<<10) // headers are read by 512 bytes
 	for entries := tar.NewReader(archive); ; {
 		h, err := entries.Next()
 		// ErrInsecurePath comes with a header that is fine to use: it warns of
@@ -122,6 +146,23 @@ func limit(asked, usual int64) int64 {
 		return 1<<63 - 1
 	}
 	return asked
+}
+
+// keep counts bytes of memory that are held until the end, in one piece.
+func (v *view) keep(bytes int) error {
+	const around = 100 // an entry of a map, an inode
+	if v.kept += int64(bytes) + around; v.kept > v.maxKept {
+		return fmt.Errorf("the names of directories and whiteouts take more than %d bytes: %w", v.maxKept, unix.ENOMEM)
+	}
+	return nil
+}
+
+// checkDepth refuses a path that is too deep.
+func checkDepth(path []string) error {
+	if len(path) > maxDepth {
+		return fmt.Errorf("more than %d directories deep: %w", maxDepth, unix.ENAMETOOLONG)
+	}
+	return nil
 }
 
 // count takes one name, with size bytes behind it, off the limits.

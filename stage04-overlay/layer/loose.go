@@ -54,6 +54,7 @@ func ApplyLoose(dir string, archive io.Reader, o Options) (*Loose, error) {
 	if err := u.read(archive); err != nil {
 		return nil, inOrder(err)
 	}
+	u.buf = nil // it may be a while, and there may be many layers
 	return &Loose{dir, u}, nil
 }
 
@@ -63,7 +64,7 @@ func (l *Loose) Settle(lower []string) (Summary, error) {
 	u := l.u
 	defer u.close()
 	left := u.view.open
-	u.view.open = nil
+	u.view.open, u.buf = nil, make([]byte, bufferSize)
 	if err := u.openLayers(append([]string{l.dir}, lower...)); err != nil {
 		return u.done, err
 	}
@@ -125,7 +126,7 @@ func (u *unpack) postpone(dirs []string, name, target string, path []string) err
 	}
 	u.view.open.links[join(dir.path, name)] = true
 	u.view.open.list = append(u.view.open.list, openLink{dir.path, name, path, target})
-	return nil
+	return u.view.keep(len(dir.path) + 2*len(name) + 16*len(path) + 2*len(target))
 }
 
 // settleLink makes the hard link that was postponed. What is made at both of its

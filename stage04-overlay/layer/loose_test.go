@@ -15,12 +15,12 @@ import (
 
 // applyLoose unpacks a layer before those below it are known. It says whether
 // that went well: else the layer was unpacked again, in order.
-func applyLoose(t testing.TB, archive []byte, lower []string) (dir string, loose bool, err error) {
+func applyLoose(t testing.TB, archive []byte, o layer.Options) (dir string, loose bool, err error) {
 	t.Helper()
 	dir = t.TempDir()
-	l, err := layer.ApplyLoose(dir, bytes.NewReader(archive), layer.Options{})
+	l, err := layer.ApplyLoose(dir, bytes.NewReader(archive), o)
 	if err == nil {
-		_, err = l.Settle(lower)
+		_, err = l.Settle(o.Lower)
 	}
 	if !errors.Is(err, layer.ErrInOrder) {
 		return dir, true, err
@@ -31,7 +31,7 @@ func applyLoose(t testing.TB, archive []byte, lower []string) (dir string, loose
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	_, err = layer.Apply(dir, bytes.NewReader(archive), layer.Options{Lower: lower})
+	_, err = layer.Apply(dir, bytes.NewReader(archive), o)
 	return dir, false, err
 }
 
@@ -96,7 +96,7 @@ func sameLoose(t testing.TB, layers ...lines) (loose bool) {
 		_, err := layer.Apply(dir, bytes.NewReader(a), layer.Options{Lower: lower})
 		var again string
 		var errLoose error
-		again, loose, errLoose = applyLoose(t, a, lower)
+		again, loose, errLoose = applyLoose(t, a, layer.Options{Lower: lower})
 		if fmt.Sprint(err) != fmt.Sprint(errLoose) {
 			t.Fatalf("in order: error %v, loose: error %v", err, errLoose)
 		}

@@ -3,8 +3,12 @@
 // ".wh..wh..opq" applies first wherever it stands, so what lower layers show is
 // known only when all entries are read. Whiteouts and opaque marks are made as
 // they come; those that hide nothing go again here, for in a directory that is
-// not merged with another one a whiteout shows, as a broken entry. And the times
-// of directories come last of all, as every file made in one changes them.
+// not merged with another one a whiteout shows, as a broken entry.
+//
+// The attributes of directories come last of all. Every file made in one changes
+// its times; and what is made in one may inherit its group (set-group-ID, man 7
+// inode) or its access control list (man 5 acl). So all are private to root, and
+// plain, as long as the layer is unpacked.
 
 package layer
 
@@ -29,7 +33,7 @@ func (u *unpack) finish() error {
 		{"files copied up", u.sweepCopied},
 		{"opaque directories", u.sweepOpaque},
 		{"directories of whiteouts", u.prune},
-		{"times", u.setTimes},
+		{"attributes of directories", u.setDirs},
 	} {
 		u.view.steps = maxSteps
 		if err := step.do(); err != nil {
@@ -73,12 +77,8 @@ func (u *unpack) imply(path string, mayBeBelow bool) (err error) {
 			}
 		}
 	}
-	fd, err := openBelow(u.view.layers[0], dotted(path))
-	if err != nil {
-		return err
-	}
-	defer closeDir(fd)
-	return u.setDir(fd, path, &n)
+	u.dirs[path] = n
+	return nil
 }
 
 // hideRoot hides everything that lower layers have in the root directory, if
@@ -105,7 +105,7 @@ func (u *unpack) hideRoot() error {
 // sweepWhiteouts removes whiteouts that hide nothing.
 func (u *unpack) sweepWhiteouts() error {
 	for _, path := range u.whiteouts {
-		if err := u.sweep(path, isWhiteout); err != nil {
+		if err := u.sweep(path, false); err != nil {
 			return err
 		}
 	}
@@ -116,24 +116,26 @@ func (u *unpack) sweepWhiteouts() error {
 // directories that are opaque. The link stays.
 func (u *unpack) sweepCopied() error {
 	for path := range u.copied {
-		if err := u.sweep(components(path), func(*unix.Stat_t) bool { return true }); err != nil {
+		if err := u.sweep(components(path), true); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// sweep removes the file at path of this layer, if it is still what is expected
-// there and lower layers show nothing of that name.
-func (u *unpack) sweep(path []string, expected func(*unix.Stat_t) bool) error {
+// sweep removes the whiteout, or the file, at path of this layer, if lower
+// layers show nothing of that name.
+func (u *unpack) sweep(path []string, file bool) error {
 	u.view.steps = maxSteps
-	o, err := u.view.below(path)
-	if err != nil {
+	below, err := u.view.below(path)
+	below.close()
+	if below != nil || err != nil {
 		return err
 	}
-	if o != nil {
-		o.close()
-		return nil
+	o, _, err := u.view.look(0, path)
+	o.close()
+	if o != nil && !file || err != nil {
+		return err // a file has replaced the whiteout
 	}
 	dir, _, err := u.view.descend(0, path[:len(path)-1])
 	if dir < 0 || err != nil {
@@ -141,18 +143,12 @@ func (u *unpack) sweep(path []string, expected func(*unix.Stat_t) bool) error {
 	}
 	defer closeDir(dir)
 	name := path[len(path)-1]
-	var st unix.Stat_t
-	err = unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW)
-	if errors.Is(err, unix.ENOENT) || err == nil && !expected(&st) {
-		return nil
-	}
-	if err == nil {
-		err = unix.Unlinkat(dir, name, 0)
-	}
-	if err != nil {
+	switch err := unix.Unlinkat(dir, name, 0); {
+	case err == nil:
+		u.done.Inodes--
+	case !errors.Is(err, unix.ENOENT):
 		return fmt.Errorf("remove %q: %w", name, err)
 	}
-	u.done.Inodes--
 	return nil
 }
 
@@ -177,10 +173,10 @@ func (u *unpack) sweepOpaque() error {
 		if err != nil {
 			return fmt.Errorf("open directory %q: %w", path, err)
 		}
-		err = unix.Fremovexattr(fd, opaqueXattr)
+		err = unix.Fremovexattr(fd, string(u.view.form)+"opaque")
 		closeDir(fd)
 		if err != nil && !errors.Is(err, unix.ENODATA) {
-			return fmt.Errorf("removexattr %q: %w", opaqueXattr, err)
+			return fmt.Errorf("remove the mark of directory %q: %w", path, err)
 		}
 	}
 	return nil
@@ -217,7 +213,7 @@ func (u *unpack) pruneDir(path string) error {
 	if err != nil {
 		return err
 	}
-	opaque, err := isOpaque(fd)
+	opaque, err := u.view.form.isOpaque(fd)
 	closeDir(fd)
 	if err != nil || opaque && !u.hidden[path] {
 		return err
@@ -230,21 +226,20 @@ func (u *unpack) pruneDir(path string) error {
 	}
 	delete(u.dirs, path)
 	if opaque {
-		return mknodWhiteout(dir, name)
+		return u.view.form.makeWhiteout(dir, name)
 	}
 	u.done.Inodes--
 	return nil
 }
 
-// setTimes sets the times of all directories. None changes another one's.
-func (u *unpack) setTimes() error {
-	for path, t := range u.dirs {
+// setDirs gives all directories their attributes.
+func (u *unpack) setDirs() error {
+	for path, n := range u.dirs {
 		fd, err := openBelow(u.view.layers[0], dotted(path))
 		if err != nil {
 			return fmt.Errorf("open directory %q: %w", path, err)
 		}
-		n := inode{atime: t.atime, mtime: t.mtime}
-		err = n.setTimes(fd)
+		err = errors.Join(n.setOwner(fd), n.setTimes(fd))
 		closeDir(fd)
 		if err != nil {
 			return fmt.Errorf("directory %q: %w", path, err)

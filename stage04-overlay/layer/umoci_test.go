@@ -5,15 +5,21 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"math/rand"
 	"os"
+	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"skiff.example/stage01-chroot/testkit"
 	"skiff.example/stage04-overlay/internal/mounttest"
+	"skiff.example/stage04-overlay/layer"
 	"skiff.example/stage04-overlay/overlay"
 )
 
@@ -121,3 +127,98 @@ func layersOf(t *testing.T, image string) (archives [][]byte) {
 	}
 	return archives
 }
+
+// What umoci makes of odd and hostile layers is what we make of them, where it
+// accepts them at all.
+func TestOddLayersAreUnpackedAsUmociDoes(t *testing.T) {
+	testkit.HostUnchanged(t)
+	testkit.Need(t, "umoci")
+	for name, test := range mergeTests {
+		t.Run(name, func(t *testing.T) { likeUmoci(t, archives(t, test.layers...), nil) })
+	}
+	for name, test := range inOrder {
+		t.Run(name, func(t *testing.T) { likeUmoci(t, archives(t, test.layers...), nil) })
+	}
+	for name, attack := range attacks {
+		t.Run(name, func(t *testing.T) {
+			if strings.HasPrefix(name, "10,000 deep") {
+				t.Skip("umoci takes half a minute for it")
+			}
+			// What attacks names as an error is refused, whatever umoci thinks of it.
+			likeUmoci(t, archives(t, attack.lower, attack.layer), &attack.err)
+		})
+	}
+}
+
+// The same for layers that nobody would think of.
+func TestRandomLayersAreUnpackedAsUmociDoes(t *testing.T) {
+	testkit.HostUnchanged(t)
+	testkit.Need(t, "umoci")
+	random := rand.New(rand.NewSource(5))
+	for range 40 {
+		layers := []lines{randomLines(random, false), randomLines(random, true), randomLines(random, true)}
+		likeUmoci(t, archives(t, layers...), nil)
+		if t.Failed() {
+			t.Fatalf("layers %q", layers)
+		}
+	}
+}
+
+// archives makes layers of lines.
+func archives(t testing.TB, layers ...lines) (list [][]byte) {
+	for _, l := range layers {
+		list = append(list, archive(t, l...))
+	}
+	return list
+}
+
+// likeUmoci unpacks layers and compares what is seen of them with what umoci
+// unpacks. The error refused, if it is not empty, may be ours and not umoci's.
+func likeUmoci(t *testing.T, layers [][]byte, refused *string) {
+	t.Helper()
+	start := time.Now()
+	theirs := t.TempDir() + "/rootfs"
+	out, errTheirs := exec.Command("umoci", "raw", "unpack", "--image", layout(t, layers...)+":latest", theirs).CombinedOutput()
+	var lower []string
+	for _, l := range layers {
+		dir := t.TempDir()
+		lower = append([]string{dir}, lower...)
+		switch _, err := layer.Apply(dir, bytes.NewReader(l), layer.Options{Lower: lower[1:]}); {
+		case err == nil:
+		case errTheirs != nil, refused != nil && *refused != "":
+			return
+		default:
+			t.Fatalf("umoci unpacks it, and we say %v", err)
+		}
+	}
+	if errTheirs != nil {
+		t.Logf("we unpack it, and umoci says %s", out)
+		return
+	}
+	s, err := overlay.Prepare(t.TempDir(), lower)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mounttest.Private(t, func() {
+		root := mounttest.Mount(t, t.TempDir(), s.Steps)
+		got, want := attributes(t, root)[1:], attributes(t, theirs)[1:] // umoci leaves the root's times
+		for i := range min(len(got), len(want)) {
+			got[i], want[i] = withoutNow(got[i], want[i], start)
+		}
+		same(t, got, want)
+	})
+}
+
+// withoutNow takes the time from two lines of attributes, if in umoci's it is
+// the present: a directory that the layers only imply is as old as the unpacking
+// there, and of 1970 with us.
+func withoutNow(ours, theirs string, start time.Time) (string, string) {
+	var seconds int64
+	_, rest, _ := strings.Cut(theirs, " time ")
+	if _, err := fmt.Sscanf(rest, "%d.", &seconds); err != nil || seconds < start.Unix() {
+		return ours, theirs
+	}
+	return timeless.ReplaceAllString(ours, ""), timeless.ReplaceAllString(theirs, "")
+}
+
+var timeless = regexp.MustCompile(` time \d+\.\d+`)

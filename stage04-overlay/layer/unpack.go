@@ -17,10 +17,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
 )
+
+// bufferSize is for the contents of files.
+const bufferSize = 256 << 10
 
 // unpack is one layer being unpacked.
 type unpack struct {
@@ -29,33 +34,51 @@ type unpack struct {
 	done Summary
 
 	dir       openedDir
-	dirs      map[string]times // of the directories in this layer, by path: set at the end
+	dirs      map[string]inode // the directories in this layer, by path
 	implied   map[string]bool  // the ones without an entry; true: lower layers may have them, too
 	hidden    map[string]bool  // directories that a whiteout came for
 	copied    map[string]bool  // files that are here only because a hard link leads to them
 	whiteouts [][]string       // paths of the whiteouts made
 	opaques   []string         // and of the directories made opaque
-	inherit   bool             // some directory has a default ACL
 	buf       []byte
 }
 
-// newUnpack opens the directories. The root directory gets attributes in any
-// case: an archive need not have an entry for it.
+// newUnpack opens the directories and prepares the layer's own.
 func newUnpack(dir string, o Options) (*unpack, error) {
 	u := &unpack{
 		max:     limits{limit(o.MaxBytes, DefaultMaxBytes), limit(o.MaxInodes, DefaultMaxInodes)},
 		dir:     openedDir{fd: -1},
-		dirs:    map[string]times{},
+		dirs:    map[string]inode{},
 		implied: map[string]bool{"": true},
 		hidden:  map[string]bool{},
 		copied:  map[string]bool{},
-		buf:     make([]byte, 256<<10),
+		buf:     make([]byte, bufferSize),
 	}
-	if err := u.openLayers(append([]string{dir}, o.Lower...)); err != nil {
+	u.view.form, u.view.maxKept = formOf(o.UserXattr), limit(o.MaxMemory, DefaultMaxMemory)
+	err := u.openLayers(append([]string{dir}, o.Lower...))
+	if err == nil {
+		err = u.plainRoot()
+	}
+	if err != nil {
 		u.close()
 		return nil, err
 	}
 	return u, nil
+}
+
+// plainRoot makes the layer's directory one from which nothing is inherited.
+// It gets its attributes in the end, also if the archive has no entry for it.
+func (u *unpack) plainRoot() error {
+	root := u.view.layers[0]
+	err := clearXattrs(root)
+	if err == nil {
+		n := inode{mode: unix.S_IFDIR | 0o700, uid: os.Geteuid(), gid: os.Getegid()}
+		err = n.setOwner(root)
+	}
+	if err != nil {
+		return fmt.Errorf("directory of the layer: %w", err)
+	}
+	return nil
 }
 
 // openLayers opens the directories of layers, this one's first.
@@ -107,11 +130,24 @@ func (u *unpack) entry(h *tar.Header, archive *tar.Reader) error {
 	if err != nil {
 		return err
 	}
+	if u.view.form == userForm {
+		u.unprivileged(&n)
+	}
 	dir, err := u.parent(dirs)
 	if err != nil {
 		return err
 	}
 	return u.put(dir, name, &n, content{archive, isSparse(h)})
+}
+
+// unprivileged leaves out what only root can make. A device becomes an empty
+// file, as with others who unpack without root: it hides what is below.
+func (u *unpack) unprivileged(n *inode) {
+	if kind := n.kind(); kind == unix.S_IFCHR || kind == unix.S_IFBLK {
+		n.mode = unix.S_IFREG | n.mode&0o7777
+		u.done.Devices++
+	}
+	n.xattrs = slices.DeleteFunc(n.xattrs, func(x xattr) bool { return strings.HasPrefix(x.name, "trusted.") })
 }
 
 // checkNames refuses names that cannot be a file's. Names that begin with
@@ -131,7 +167,7 @@ func checkNames(names []string) error {
 			return fmt.Errorf("directory name %q is reserved for whiteouts: %w", name, unix.EINVAL)
 		}
 	}
-	return nil
+	return checkDepth(names)
 }
 
 // root handles an entry for the root directory itself, "./".
@@ -144,7 +180,8 @@ func (u *unpack) root(h *tar.Header) error {
 		return err
 	}
 	delete(u.implied, "")
-	return u.setDir(u.view.layers[0], "", &n)
+	u.dirs[""] = n
+	return u.view.keep(n.xattrSize())
 }
 
 // content is what goes into a regular file.
@@ -169,22 +206,22 @@ func (u *unpack) put(dir *openedDir, name string, n *inode, c content) (err erro
 	if err := u.count(n.size); err != nil {
 		return err
 	}
-	fd, _, err := u.create(dir, name, n)
+	if n.kind() == unix.S_IFDIR {
+		if _, err := u.mkdir(dir, name); err != nil {
+			return err
+		}
+		path := join(dir.path, name)
+		delete(u.implied, path)
+		u.dirs[path] = *n
+		return u.view.keep(len(path) + n.xattrSize())
+	}
+	fd, err := u.create(dir, name, n)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, unix.Close(fd)) }()
-	if n.kind() == unix.S_IFDIR {
-		delete(u.implied, join(dir.path, name))
-		return u.setDir(fd, join(dir.path, name), n)
-	}
 	if n.kind() == unix.S_IFREG {
 		if err := copyContent(fd, c.r, n.size, u.buf, c.holes); err != nil {
-			return err
-		}
-	}
-	if u.inherit {
-		if err := clearXattrs(fd); err != nil {
 			return err
 		}
 	}
@@ -195,30 +232,16 @@ func (u *unpack) put(dir *openedDir, name string, n *inode, c content) (err erro
 }
 
 // create makes the file and returns a descriptor of it; what stands in the way
-// goes, and fresh is false then. A directory that stands there already is used.
-func (u *unpack) create(dir *openedDir, name string, n *inode) (fd int, fresh bool, err error) {
-	fd, err = n.create(dir.fd, name)
+// goes.
+func (u *unpack) create(dir *openedDir, name string, n *inode) (int, error) {
+	fd, err := n.create(dir.fd, name)
 	if !errors.Is(err, unix.EEXIST) {
-		return fd, true, err
-	}
-	if n.kind() == unix.S_IFDIR {
-		if fd, err := openDir(dir.fd, name); !errors.Is(err, unix.ENOTDIR) {
-			return fd, false, err
-		}
+		return fd, err
 	}
 	if err := u.remove(dir, name); err != nil {
-		return -1, false, err
+		return -1, err
 	}
-	if fd, err = n.create(dir.fd, name); err != nil || n.kind() != unix.S_IFDIR {
-		return fd, false, err
-	}
-	// What stood there, a whiteout or a file, hid a directory below, if there
-	// is one. The new directory must not bring it back.
-	if err := u.setOpaque(fd, join(dir.path, name)); err != nil {
-		closeDir(fd)
-		return -1, false, err
-	}
-	return fd, false, nil
+	return n.create(dir.fd, name)
 }
 
 // remove removes what an earlier entry of this layer made at name.

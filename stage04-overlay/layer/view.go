@@ -38,7 +38,10 @@ type view struct {
 	// open is not nil while the layers below are not known, see loose.go.
 	open *open
 
+	form  form
 	steps int // left for the present entry
+
+	kept, maxKept int64 // bytes, see keep
 }
 
 const (
@@ -128,9 +131,10 @@ func (v *view) look(layer int, path []string) (found *object, ended bool, err er
 		o.close()
 		return nil, ended, fmt.Errorf("stat %q: %w", name, err)
 	}
-	if isWhiteout(&o.stat) {
+	hidden, err := v.form.isWhiteout(o.fd, &o.stat)
+	if hidden || err != nil {
 		o.close()
-		return nil, true, nil
+		return nil, true, err
 	}
 	return o, ended, nil
 }
@@ -153,7 +157,7 @@ func (v *view) descend(layer int, path []string) (dir int, ended bool, err error
 		dir = next
 		if err == nil {
 			var opaque bool
-			opaque, err = isOpaque(dir)
+			opaque, err = v.form.isOpaque(dir)
 			ended = ended || opaque
 		}
 	}
@@ -207,7 +211,7 @@ func (v *view) resolve(names []string) (path []string, err error) {
 		}
 		todo = append(components(target), todo...)
 	}
-	return path, nil
+	return path, checkDepth(path)
 }
 
 // enter looks at a component on the way: a directory, or nothing, is fine; of a
@@ -221,10 +225,11 @@ func (v *view) enter(path []string) (target string, err error) {
 	if v.open != nil && v.open.links[full] {
 		err = fmt.Errorf("%w: %q is a hard link", ErrInOrder, full)
 	}
+	if o == nil && err == nil && v.open != nil && !v.open.dirs[full] {
+		v.open.dirs[full] = true
+		err = v.keep(len(full))
+	}
 	if o == nil || err != nil {
-		if v.open != nil {
-			v.open.dirs[full] = true
-		}
 		o.close()
 		return "", err
 	}

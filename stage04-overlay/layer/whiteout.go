@@ -1,9 +1,8 @@
 // whiteout.go: how a layer says that something is gone.
 //
 // In the tar file: an empty file whose name begins with ".wh." (image-spec
-// layer.md, "Whiteouts"). In the directory: what overlayfs takes for it, a
-// character device 0:0, or for a whole directory trusted.overlay.opaque. The
-// two languages differ in three points that this file is about:
+// layer.md, "Whiteouts"). In the directory: what overlayfs takes for it, see
+// form.go. The two languages differ in three points that this file is about:
 //
 //   - A tar whiteout hits lower layers only. If this layer has a file of that
 //     name, the file hides the lower one by itself; a directory must be made
@@ -26,53 +25,15 @@ import (
 const (
 	whiteoutPrefix = ".wh."
 	opaqueWhiteout = ".wh..wh..opq"
-
-	opaqueXattr = "trusted.overlay.opaque" // value "y"
 )
-
-// private says whether an extended attribute is overlayfs's own. From a tar
-// file they must not come: trusted.overlay.redirect, for one, makes a directory
-// show another directory. (user.overlay.* is what overlayfs uses when mounted
-// with userxattr, in a user namespace.)
-func private(xattr string) bool {
-	return strings.HasPrefix(xattr, "trusted.overlay.") || strings.HasPrefix(xattr, "user.overlay.")
-}
-
-// portable says whether an extended attribute belongs to the file and not to
-// the machine it is on: not overlayfs's, and no label of a security module
-// (security.selinux, security.ima), but file capabilities.
-func portable(xattr string) bool {
-	return !private(xattr) && (!strings.HasPrefix(xattr, "security.") || xattr == "security.capability")
-}
-
-// isWhiteout says whether overlayfs takes the file for a whiteout.
-func isWhiteout(st *unix.Stat_t) bool {
-	return st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == 0
-}
-
-// isWhiteout says whether overlayfs would take the file for a whiteout.
-func (n *inode) isWhiteout() bool { return n.kind() == unix.S_IFCHR && n.rdev == 0 }
-
-// isOpaque says whether the open directory hides what lower layers have in it.
-func isOpaque(dir int) (bool, error) {
-	var value [1]byte
-	n, err := unix.Fgetxattr(dir, opaqueXattr, value[:])
-	switch {
-	case err == nil:
-		return n == 1 && value[0] == 'y', nil
-	case errors.Is(err, unix.ENODATA), errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ERANGE):
-		return false, nil
-	}
-	return false, fmt.Errorf("getxattr %q: %w", opaqueXattr, err)
-}
 
 // setOpaque makes the open directory hide what lower layers have in it.
 func (u *unpack) setOpaque(dir int, path string) error {
-	if err := unix.Fsetxattr(dir, opaqueXattr, []byte("y"), 0); err != nil {
-		return xattrError("setxattr", opaqueXattr, err)
+	if err := u.view.form.set(dir, "opaque", opaqueAll); err != nil {
+		return err
 	}
 	u.opaques = append(u.opaques, path)
-	return nil
+	return u.view.keep(len(path))
 }
 
 // whiteout handles the entry ".wh.NAME" in the directory that dirs name.
@@ -112,19 +73,11 @@ func (u *unpack) hide(path []string) error {
 			return err
 		}
 	}
-	if err := mknodWhiteout(dir.fd, name); err != nil {
+	if err := u.view.form.makeWhiteout(dir.fd, name); err != nil {
 		return err
 	}
 	u.whiteouts = append(u.whiteouts, path)
-	return u.count(0)
-}
-
-// mknodWhiteout makes overlayfs's whiteout of name.
-func mknodWhiteout(dir int, name string) error {
-	if err := unix.Mknodat(dir, name, unix.S_IFCHR, 0); err != nil {
-		return fmt.Errorf("mknod whiteout %q: %w", name, err)
-	}
-	return nil
+	return errors.Join(u.count(0), u.view.keep(len(full)+16*len(path)))
 }
 
 // opaque handles the entry ".wh..wh..opq" in the directory that dirs name.

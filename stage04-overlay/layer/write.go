@@ -2,9 +2,11 @@
 //
 // Write is Apply backwards. The same directory always gives the same bytes, and
 // so the same digest: entries are sorted, users are numbers, the header format
-// is fixed. Given the upper directory of an overlay mount, which holds nothing
-// but what changed, with whiteouts for what was deleted, it writes the layer
-// that a "commit" makes.
+// is fixed, with PAX records only where an old header does not do. Given the
+// upper directory of an overlay mount, which holds nothing but what changed, with
+// whiteouts for what was deleted, it writes the layer that a "commit" makes; of
+// any other directory, the first layer of an image. What overlayfs has written
+// down for itself, where a file was copied up from and so on, stays out.
 
 package layer
 
@@ -23,6 +25,19 @@ import (
 
 // WriteOption changes what Write does.
 type WriteOption func(*writer)
+
+// UserXattr reads overlayfs's attributes as user.overlay.*: for the upper
+// directory of a mount with the option userxattr. In any other directory they
+// are nothing but what somebody has called so, and are left out.
+func UserXattr() WriteOption {
+	return func(w *writer) { w.form = userForm }
+}
+
+// Owner gives every entry the same owner: who packs a directory of his own is
+// nobody in the image.
+func Owner(uid, gid int) WriteOption {
+	return func(w *writer) { w.owner = &owner{uid, gid} }
+}
 
 // FixedTime gives every entry the same time of change, for layers that are to
 // be the same whenever they are built.
@@ -43,7 +58,7 @@ func Write(w io.Writer, dir string, options ...WriteOption) error {
 		return fmt.Errorf("open layer directory %q: %w", dir, err)
 	}
 	defer closeDir(root)
-	out := &writer{tar: tar.NewWriter(w), first: map[inodeID]string{}, buf: make([]byte, 256<<10)}
+	out := &writer{tar: tar.NewWriter(w), form: trustedForm, first: map[inodeID]string{}, buf: make([]byte, bufferSize)}
 	for _, option := range options {
 		option(out)
 	}
@@ -60,23 +75,35 @@ func Write(w io.Writer, dir string, options ...WriteOption) error {
 type writer struct {
 	tar   *tar.Writer
 	mtime *time.Time
+	owner *owner
+	form  form
 	first map[inodeID]string // first name of each file that has several
 	buf   []byte
 }
 
+// owner is who a file belongs to.
+type owner struct{ uid, gid int }
+
 // inodeID is what two hard links have in common.
 type inodeID struct{ dev, ino uint64 }
 
-// directory writes the open directory and what is in it.
+// directory writes the open directory and what is in it: whiteouts first, as
+// the image-spec asks of layers (layer.md, "Whiteouts"), then the other files,
+// each by name.
 func (w *writer) directory(dir int, path string) error {
 	if err := w.directoryEntry(dir, path); err != nil {
 		return fmt.Errorf("pack %q: %w", dotted(path), err)
 	}
-	names, err := sortedNames(dir)
+	whiteouts, files, err := w.names(dir, path)
 	if err != nil {
-		return fmt.Errorf("pack %q: %w", dotted(path), err)
+		return err
 	}
-	for _, name := range names {
+	for _, name := range whiteouts {
+		if err := w.whiteout(join(path, whiteoutPrefix+name)); err != nil {
+			return fmt.Errorf("pack %q: %w", join(path, name), err)
+		}
+	}
+	for _, name := range files {
 		if err := w.file(dir, name, join(path, name)); err != nil {
 			return err
 		}
@@ -84,27 +111,46 @@ func (w *writer) directory(dir int, path string) error {
 	return nil
 }
 
-// sortedNames lists the open directory: whiteouts first, as the image-spec asks
-// of layers (layer.md, "Whiteouts"), then the other files, each by name.
-func sortedNames(dir int) ([]string, error) {
+// names lists the open directory, sorted.
+func (w *writer) names(dir int, path string) (whiteouts, files []string, err error) {
 	names, err := readNames(dir)
 	if err != nil {
-		return nil, err
+		return nil, nil, fmt.Errorf("pack %q: %w", dotted(path), err)
 	}
 	slices.Sort(names)
-	var whiteouts, files []string
 	for _, name := range names {
-		var st unix.Stat_t
-		if err := unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-			return nil, fmt.Errorf("stat %q: %w", name, err)
+		if strings.HasPrefix(name, whiteoutPrefix) {
+			return nil, nil, fmt.Errorf("pack %q: in a layer, a name that begins with %q says that a file is deleted",
+				join(path, name), whiteoutPrefix)
 		}
-		if isWhiteout(&st) {
+		hidden, err := w.isWhiteout(dir, name)
+		switch {
+		case err != nil:
+			return nil, nil, fmt.Errorf("pack %q: %w", join(path, name), err)
+		case hidden:
 			whiteouts = append(whiteouts, name)
-		} else {
+		default:
 			files = append(files, name)
 		}
 	}
-	return append(whiteouts, files...), nil
+	return whiteouts, files, nil
+}
+
+// isWhiteout says whether name in dir is one. It opens the file only if it may be.
+func (w *writer) isWhiteout(dir int, name string) (bool, error) {
+	var st unix.Stat_t
+	if err := unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return false, fmt.Errorf("stat: %w", err)
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Size > 0 {
+		return isDeviceWhiteout(st.Mode, st.Rdev), nil
+	}
+	fd, err := openPath(dir, name)
+	if err != nil {
+		return false, fmt.Errorf("open: %w", err)
+	}
+	defer closeDir(fd)
+	return w.form.isWhiteout(fd, &st)
 }
 
 // directoryEntry writes the entry of the directory itself and, if it is opaque,
@@ -118,13 +164,13 @@ func (w *writer) directoryEntry(dir int, path string) error {
 	if err != nil {
 		return err
 	}
-	if err := checkWhole(dir); err != nil {
+	if err := w.checkWhole(dir); err != nil {
 		return err
 	}
 	if err := w.header(n.header(dotted(path) + "/")); err != nil {
 		return err
 	}
-	opaque, err := isOpaque(dir)
+	opaque, err := w.form.isOpaque(dir)
 	if err != nil || !opaque {
 		return err
 	}
@@ -133,26 +179,23 @@ func (w *writer) directoryEntry(dir int, path string) error {
 
 // file writes what name is in the open directory.
 func (w *writer) file(dir int, name, path string) error {
-	if strings.HasPrefix(name, whiteoutPrefix) {
-		return fmt.Errorf("pack %q: in a layer, a name that begins with %q says that a file is deleted", path, whiteoutPrefix)
-	}
+	var st unix.Stat_t
 	fd, err := openPath(dir, name)
+	if err == nil {
+		err = unix.Fstat(fd, &st)
+	}
+	if err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		closeDir(fd) // one descriptor for each level is enough
+		if fd, err = openDir(dir, name); err == nil {
+			defer closeDir(fd)
+			return w.directory(fd, path)
+		}
+	}
 	if err != nil {
+		closeDir(fd)
 		return fmt.Errorf("pack %q: open: %w", path, err)
 	}
 	defer closeDir(fd)
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return fmt.Errorf("pack %q: stat: %w", path, err)
-	}
-	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
-		sub, err := openDir(fd, ".")
-		if err != nil {
-			return fmt.Errorf("pack %q: open: %w", path, err)
-		}
-		defer closeDir(sub)
-		return w.directory(sub, path)
-	}
 	if err := w.leaf(fd, &st, path); err != nil {
 		return fmt.Errorf("pack %q: %w", path, err)
 	}
@@ -161,12 +204,8 @@ func (w *writer) file(dir int, name, path string) error {
 
 // leaf writes a file that is no directory.
 func (w *writer) leaf(fd int, st *unix.Stat_t, path string) error {
-	switch {
-	case st.Mode&unix.S_IFMT == unix.S_IFSOCK:
+	if st.Mode&unix.S_IFMT == unix.S_IFSOCK {
 		return nil // no type of entry is a socket, see Write
-	case isWhiteout(st):
-		dir, name := split(path)
-		return w.whiteout(join(dir, whiteoutPrefix+name))
 	}
 	n, err := ofFile(fd, st)
 	if err != nil {
@@ -181,7 +220,7 @@ func (w *writer) leaf(fd int, st *unix.Stat_t, path string) error {
 	if st.Nlink > 1 {
 		w.first[id] = path
 	}
-	if err := checkWhole(fd); err != nil {
+	if err := w.checkWhole(fd); err != nil {
 		return err
 	}
 	if err := w.header(h); err != nil || n.kind() != unix.S_IFREG {
@@ -219,18 +258,21 @@ func (w *writer) header(h *tar.Header) error {
 	if w.mtime != nil {
 		h.ModTime = *w.mtime
 	}
+	if w.owner != nil {
+		h.Uid, h.Gid = w.owner.uid, w.owner.gid
+	}
 	return w.tar.WriteHeader(h)
 }
 
 // checkWhole refuses files of which overlayfs keeps a part in a lower layer.
-func checkWhole(fd int) error {
-	for _, name := range []string{"trusted.overlay.redirect", "trusted.overlay.metacopy"} {
-		_, err := unix.Getxattr(procPath(fd), name, nil)
-		switch {
-		case err == nil:
-			return fmt.Errorf("has %s: a part of it is in a lower layer", name)
-		case !errors.Is(err, unix.ENODATA) && !errors.Is(err, unix.EOPNOTSUPP):
-			return fmt.Errorf("getxattr %q: %w", name, err)
+func (w *writer) checkWhole(fd int) error {
+	for _, name := range []string{"redirect", "metacopy"} {
+		_, found, err := w.form.get(procPath(fd), name)
+		if err != nil {
+			return err
+		}
+		if found {
+			return fmt.Errorf("has %s%s: a part of it is in a lower layer", w.form, name)
 		}
 	}
 	return nil

@@ -10,7 +10,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"skiff.example/stage01-chroot/plan"
 	"skiff.example/stage01-chroot/testkit"
 	"skiff.example/stage04-overlay/internal/mounttest"
 	"skiff.example/stage04-overlay/overlay"
@@ -50,10 +49,12 @@ func TestTheTopmostLayerWins(t *testing.T) {
 		write(t, dir+"/"+layer+"/who", layer)
 		write(t, dir+"/"+layer+"/only-in-"+layer, layer)
 	}
-	stack := overlay.Stack{Lower: []string{dir + "/3", dir + "/2", dir + "/1"}}
-
-	mounttest.Private(t, func() {
-		root := mounttest.Mount(t, t.TempDir(), stack.Steps)
+	stack, err := overlay.Prepare(t.TempDir(), []string{dir + "/3", dir + "/2", dir + "/1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stack.Upper, stack.Work = "", ""
+	bothWays(t, stack, func(root string) {
 		is(t, root, "only-in-1=1", "only-in-2=2", "only-in-3=3", "who=3")
 		if err := os.WriteFile(root+"/x", nil, 0o644); !errors.Is(err, unix.EROFS) {
 			t.Errorf("write to a stack without upper directory: %v, want EROFS", err)
@@ -98,11 +99,12 @@ func TestOthersCannotEnterTheWritableLayer(t *testing.T) {
 	}
 }
 
-// Overlayfs has its own meaning for ':' ',' and '\'; paths may hold them.
+// Overlayfs has its own meaning for ':' ',' and '\'; paths may hold them. And a
+// parameter of fsconfig(2) has 255 bytes at most; a path may be longer.
 func TestPathsMayHoldTheCharactersOfTheOptions(t *testing.T) {
 	testkit.HostUnchanged(t)
-	for _, odd := range []string{`a:b`, `a,b`, `a\b`, `a\:b`, `a,upperdir=b`, `\`, `:`, `a b`, `ü`} {
-		t.Run(odd, func(t *testing.T) {
+	for _, odd := range []string{`a:b`, `a,b`, `a\b`, `a\:b`, `a,upperdir=b`, `\`, `:`, `a b`, `ü`, strings.Repeat("long", 60)} {
+		t.Run(odd[:min(len(odd), 20)], func(t *testing.T) {
 			dir := t.TempDir() + "/" + odd
 			write(t, dir+"/"+odd+"/file", "below")
 			write(t, dir+"/other"+odd+"/file2", "above")
@@ -111,134 +113,32 @@ func TestPathsMayHoldTheCharactersOfTheOptions(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			mounttest.Private(t, func() {
-				root := mounttest.Mount(t, t.TempDir(), stack.Steps)
+			bothWays(t, stack, func(root string) {
 				is(t, root, "file=below", "file2=above")
 				write(t, root+"/file3", "new")
 				is(t, stack.Upper, "file3=new")
+				if err := os.Remove(root + "/file3"); err != nil {
+					t.Fatal(err)
+				}
 			})
 		})
 	}
 }
 
-// The steps are what `--explain` prints: the long common part of the names is
-// walked to, once.
-func TestSteps(t *testing.T) {
-	s := overlay.Stack{
-		Lower: []string{"/var/lib/skiff/layers/3", "/var/lib/skiff/layers/2", "/var/lib/skiff/layers/1"},
-		Upper: "/var/lib/skiff/containers/web/upper", Work: "/var/lib/skiff/containers/web/work",
-	}
-	if got, want := printed(t, s), `chdir("/var/lib/skiff/layers")
-mount("overlay", "/rootfs", "overlay", 0, "lowerdir=3:2:1,`+
-		`upperdir=/var/lib/skiff/containers/web/upper,workdir=/var/lib/skiff/containers/web/work,`+
-		`redirect_dir=nofollow,metacopy=off,index=off")`; got != want {
-		t.Errorf("got\n%s\nwant\n%s", got, want)
-	}
-	s = overlay.Stack{Lower: []string{"/srv/image", "/srv/images/a", "/opt/b"}}
-	if got, want := printed(t, s), `chdir("/")
-mount("overlay", "/rootfs", "overlay", 0, "lowerdir=srv/image:srv/images/a:opt/b,`+
-		`redirect_dir=nofollow,metacopy=off,index=off")`; got != want {
-		t.Errorf("got\n%s\nwant\n%s", got, want)
-	}
-}
-
-// As many layers as overlayfs takes can be mounted, if the store names them
-// with numbers. (A layer with 500 below it is docker's limit four times over.)
-func TestFiveHundredLayers(t *testing.T) {
-	testkit.HostUnchanged(t)
-	dir := t.TempDir()
-	var lower []string
-	for i := range 500 {
-		layer := fmt.Sprintf("%s/%d", dir, i)
-		write(t, fmt.Sprintf("%s/file%03d", layer, i), "x")
-		lower = append(lower, layer)
-	}
-	stack, err := overlay.Prepare(t.TempDir(), lower)
-	if err != nil {
-		t.Fatal(err)
-	}
-	mounttest.Private(t, func() {
-		root := mounttest.Mount(t, t.TempDir(), stack.Steps)
-		if names, err := os.ReadDir(root); len(names) != 500 || err != nil {
-			t.Errorf("%d files, error %v; want 500", len(names), err)
-		}
-	})
-}
-
-func TestStacksThatCannotBe(t *testing.T) {
-	digest := strings.Repeat("0123456789abcdef", 4)
-	tests := map[string]struct {
-		stack overlay.Stack
-		want  string
-	}{
-		"too long": {
-			overlay.Stack{Lower: many(100, "/layers/"+digest)},
-			`mount overlay on "/rootfs": the names of 100 lower directories, relative to "/layers", make 6853 bytes of options, and mount(2) takes 4095: argument list too long`,
-		},
-		"too many": {
-			overlay.Stack{Lower: many(501, "/layers/")},
-			`mount overlay on "/rootfs": 501 lower directories, and overlayfs takes 500: argument list too long`,
-		},
-		"none": {
-			overlay.Stack{Upper: "/upper", Work: "/work"},
-			`mount overlay on "/rootfs": no lower directory: invalid argument`,
-		},
-		"one": {
-			overlay.Stack{Lower: []string{"/image"}},
-			`mount overlay on "/rootfs": one lower directory and no upper one: there is nothing to stack: invalid argument`,
-		},
-		"upper without work": {
-			overlay.Stack{Lower: []string{"/image"}, Upper: "/upper"},
-			`mount overlay on "/rootfs": upper "/upper" without work "": both or none: invalid argument`,
-		},
-		"relative": {
-			overlay.Stack{Lower: []string{"a", "b"}},
-			`mount overlay on "/rootfs": directory "a": not an absolute, clean path below /: invalid argument`,
-		},
-	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			if _, err := test.stack.Steps("/rootfs"); err == nil || err.Error() != test.want {
-				t.Errorf("got\n%v\nwant\n%s", err, test.want)
-			}
-		})
-	}
-}
-
-// container is a mounted stack.
-type container struct {
+// mountedStack is a container's stack.
+type mountedStack struct {
 	stack overlay.Stack
 	root  string
 }
 
 // mountContainer gives a container a writable layer on image, and mounts it.
-func mountContainer(t *testing.T, image string) container {
+func mountContainer(t *testing.T, image string) mountedStack {
 	t.Helper()
 	stack, err := overlay.Prepare(t.TempDir(), []string{image})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return container{stack, mounttest.Mount(t, t.TempDir(), stack.Steps)}
-}
-
-// printed is the plan that mounts the stack on /rootfs.
-func printed(t *testing.T, s overlay.Stack) string {
-	t.Helper()
-	steps, err := s.Steps("/rootfs")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var p plan.Plan
-	p.Add(steps...)
-	return strings.TrimSpace(p.String())
-}
-
-// many are n paths that differ at the end.
-func many(n int, prefix string) (paths []string) {
-	for i := range n {
-		paths = append(paths, fmt.Sprintf("%s%03d", prefix, i))
-	}
-	return paths
+	return mountedStack{stack, mounttest.Mount(t, t.TempDir(), stack.Steps)}
 }
 
 // write writes a file, and the folders that it needs.
@@ -271,5 +171,15 @@ func is(t *testing.T, dir string, want ...string) {
 	}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("%s holds %q, want %q", dir, got, want)
+	}
+}
+
+// bothWays mounts the stack as new kernels do it and then as old ones do, each in
+// mounts of its own. The new way needs a new kernel.
+func bothWays(t *testing.T, stack overlay.Stack, look func(root string)) {
+	t.Helper()
+	old := stack.OnePage
+	for _, stack.OnePage = range []bool{old, true} {
+		mounttest.Private(t, func() { look(mounttest.Mount(t, t.TempDir(), stack.Steps)) })
 	}
 }

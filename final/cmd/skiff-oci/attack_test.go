@@ -6,10 +6,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"skiff.example/stage01-chroot/testkit"
 )
@@ -153,5 +155,87 @@ func TestTheCallersTerminalCannotBeTypedInto(t *testing.T) {
 	s.close()
 	if shown := s.shown(); strings.Contains(shown, "typed") || strings.Contains(shown, "touch") || !strings.Contains(shown, "operation not permitted") && !strings.Contains(shown, "input/output error") {
 		t.Errorf("the terminal shows %q", shown)
+	}
+}
+
+// CVE-2021-21334: of containers that are made at the same moment, none has another's
+// environment.
+func TestContainersThatAreMadeAtOnceHaveTheirOwnEnvironment(t *testing.T) {
+	testkit.HostUnchanged(t)
+	b := newBundle(t)
+	var group sync.WaitGroup
+	for n := range 8 {
+		own := newBundle(t, program("busybox", "env"), func(s *specs.Spec) { s.Process.Env = []string{"HOME=/", fmt.Sprintf("SECRET%d=%d", n, n)} })
+		own.state = b.state
+		cmd := own.command("run", "--bundle", own.dir, fmt.Sprint("box", n))
+		group.Go(func() {
+			if out, err := cmd.CombinedOutput(); err != nil || string(out) != fmt.Sprintf("HOME=/\nSECRET%d=%d\n", n, n) {
+				t.Errorf("container %d: %v, %s", n, err, out)
+			}
+		})
+	}
+	group.Wait()
+}
+
+// CVE-2024-45310, CVE-2026-41568, CVE-2026-55686: a folder that is made for the
+// container, here its working directory, is not made where links of the image or of a
+// volume lead on the host, also if the link is being exchanged.
+func TestTheWorkingDirectoryIsMadeInTheRoot(t *testing.T) {
+	testkit.HostUnchanged(t)
+	outside, volume := t.TempDir(), t.TempDir()
+	b := newBundle(t, program("true"), func(s *specs.Spec) {
+		s.Mounts = append(s.Mounts, specs.Mount{Destination: "/volume", Type: "bind", Source: volume, Options: []string{"bind"}})
+	})
+	b.must(os.Symlink(outside, b.path("link")))
+	b.must(os.Symlink(outside, filepath.Join(volume, "link")))
+	b.must(os.Mkdir(filepath.Join(volume, "folder"), 0o755))
+	for _, dir := range []string{"/link/x", "/volume/link/x", "/link/../link/x/y"} {
+		b.edit(func(s *specs.Spec) { s.Process.Cwd = dir })
+		b.refuses(fmt.Sprintf("change directory to %q: no such file", dir))
+	}
+	b.edit(func(s *specs.Spec) { s.Process.Cwd = "/volume/folder/a/b/c" })
+	end, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-end:
+				return
+			default:
+				_ = unix.Renameat2(unix.AT_FDCWD, volume+"/link", unix.AT_FDCWD, volume+"/folder", unix.RENAME_EXCHANGE)
+			}
+		}
+	}()
+	for range 30 {
+		b.do("run", "--bundle", b.dir, b.id) // succeeds or not
+	}
+	close(end)
+	<-ended
+	if made, err := os.ReadDir(outside); err != nil || len(made) > 0 {
+		t.Errorf("outside there is %v, %v", made, err)
+	}
+	if made, err := filepath.Glob(volume + "/*/a/b/c"); err != nil || len(made) != 1 {
+		t.Errorf("in the volume there is %v, %v", made, err)
+	}
+	b.wantNothing()
+}
+
+// CVE-2026-41579, CVE-2026-47766, CVE-2026-88264: without a mount on /dev its files are
+// made in the image, and never where a link in its place leads.
+func TestADevOfTheImageThatLeadsOut(t *testing.T) {
+	testkit.HostUnchanged(t)
+	outside := t.TempDir()
+	b := newBundle(t, program("true"), func(s *specs.Spec) { s.Mounts = s.Mounts[:1] }) // /proc alone
+	b.must(os.WriteFile(filepath.Join(outside, "ptmx"), []byte("the host's"), 0o600))
+	for _, target := range []string{outside, "/proc/self/root" + outside, "/proc/1/cwd"} {
+		b.must(os.RemoveAll(b.path("dev")))
+		b.must(os.Symlink(target, b.path("dev")))
+		b.refuses("/dev")
+	}
+	if text := b.read(filepath.Join(outside, "ptmx")); text != "the host's" {
+		t.Errorf("ptmx has %q", text)
+	}
+	if entries, err := os.ReadDir(outside); len(entries) != 1 || err != nil {
+		t.Errorf("outside there is %v, %v", entries, err)
 	}
 }

@@ -54,7 +54,10 @@ var cryptic = []fault{
 		b.must(os.Chmod(b.path("app"), 0o700))
 		b.edit(program("/app"), func(s *specs.Spec) { s.Process.User.UID = 1000 })
 	}},
-	{"the working directory is missing", func(b *bundle) { b.edit(func(s *specs.Spec) { s.Process.Cwd = "/srv/app" }) }},
+	{"the working directory is missing, and cannot be made", func(b *bundle) {
+		b.must(os.Symlink("/nowhere", b.path("srv")))
+		b.edit(func(s *specs.Spec) { s.Process.Cwd = "/srv/app" })
+	}},
 	{"a user that is not mapped", func(b *bundle) {
 		b.reachable()
 		b.edit(ownUsers, func(s *specs.Spec) { s.Process.User.UID = 70000 })

@@ -199,7 +199,7 @@ func statsOf(s *cgroup.Stats, state *container.State) *stats {
 	d.CPUSet.CPUs = readList(cpuset, "/cpuset.effective_cpus", "/cpuset.cpus.effective")
 	d.CPUSet.Mems = readList(cpuset, "/cpuset.effective_mems", "/cpuset.mems.effective")
 	if s.Memory != nil {
-		d.memory(s.Memory, state)
+		d.memory(s.Memory)
 	}
 	if p := s.Pids; p != nil {
 		d.Pids.Current = p.Current
@@ -217,7 +217,7 @@ func statsOf(s *cgroup.Stats, state *container.State) *stats {
 	return d
 }
 
-func (d *stats) memory(m *cgroup.MemoryStats, state *container.State) {
+func (d *stats) memory(m *cgroup.MemoryStats) {
 	swap := m.SwapMax
 	if swap != cgroup.NoLimit && m.Max != cgroup.NoLimit {
 		swap += m.Max
@@ -229,21 +229,7 @@ func (d *stats) memory(m *cgroup.MemoryStats, state *container.State) {
 	d.Memory.Swap = memoryEntry{Limit: swap, Usage: m.Current + m.SwapCurrent}
 	d.Memory.Kernel = memoryEntry{Limit: cgroup.NoLimit, Usage: m.Kernel}
 	d.Memory.KernelTCP = memoryEntry{Limit: cgroup.NoLimit, Usage: m.Sock}
-	dir, ok := state.CgroupPaths["memory"]
-	if !ok {
-		dir = state.CgroupPaths[""]
-	}
-	text, err := os.ReadFile(dir + "/memory.stat")
-	if err != nil {
-		return // the container has just ended
-	}
-	d.Memory.Raw = map[string]uint64{}
-	for line := range strings.Lines(string(text)) {
-		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
-		if n, err := strconv.ParseUint(value, 10, 64); err == nil {
-			d.Memory.Raw[name] = n
-		}
-	}
+	d.Memory.Raw = m.Raw
 }
 
 func (d *stats) blockIO(devices []cgroup.IOStats) {

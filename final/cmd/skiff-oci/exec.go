@@ -25,10 +25,7 @@ func (e execFailure) Unwrap() error { return e.error }
 func execCommand() *cli.Command {
 	return &cli.Command{
 		Name: "exec", Usage: "run a further program in a container", ArgsUsage: "ID PROGRAM [ARGUMENT…]",
-		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "console-socket", Usage: "unix socket that gets the terminal's master"},
-			&cli.StringFlag{Name: "pidfd-socket", Usage: "unix socket that gets a descriptor of the process"},
-			&cli.StringFlag{Name: "pid-file", Usage: "file that gets the process's id"},
+		Flags: processFlags(
 			&cli.StringFlag{Name: "cwd", Usage: "the program's directory"},
 			&cli.StringSliceFlag{Name: "env", Aliases: []string{"e"}, Usage: "NAME=VALUE, as often as wanted"},
 			&cli.BoolFlag{Name: "tty", Aliases: []string{"t"}, Usage: "give the program a terminal"},
@@ -40,11 +37,9 @@ func execCommand() *cli.Command {
 			&cli.StringFlag{Name: "apparmor", Usage: "AppArmor profile"},
 			&cli.BoolFlag{Name: "no-new-privs", Usage: "set no_new_privs"},
 			&cli.StringSliceFlag{Name: "cap", Aliases: []string{"c"}, Usage: "a capability more, as often as wanted"},
-			&cli.IntFlag{Name: "preserve-fds", Usage: "how many descriptors from 3 on the program inherits"},
 			&cli.StringSliceFlag{Name: "cgroup", Usage: "[CONTROLLER:]GROUP below the container's, which must exist"},
 			&cli.BoolFlag{Name: "ignore-paused", Usage: "in a paused container, wait until it is resumed"},
-			explainFlag(),
-		},
+		),
 		Action: func(c *cli.Context) error {
 			status, err := execute(c)
 			if err != nil {
@@ -64,18 +59,20 @@ func execute(c *cli.Context) (status int, err error) {
 	case len(args) == 1 && c.String("process") == "":
 		return 0, hint.Add(errors.New("no program is named"), "give it after the container's id, or a file with --process")
 	}
-	if n := c.Int("preserve-fds"); n < 0 {
-		return 0, fmt.Errorf("--preserve-fds %d: want 0 or more", n)
+	options, err := optionsOf(c)
+	if err != nil {
+		return 0, err
 	}
 	groups, err := groupsOf(c)
 	if err != nil {
 		return 0, err
 	}
+	if !c.Bool("detach") {
+		options.Signals = container.CatchSignals() // one that comes before the program runs is for it all the same
+	}
 	config := container.ExecConfig{
-		Edit:   func(p *specs.Process) error { return editProcess(c, p, args[1:]) },
-		Detach: c.Bool("detach"), PidFile: c.String("pid-file"), PidfdSocket: c.String("pidfd-socket"), ConsoleSocket: c.String("console-socket"),
-		KeepDescriptors: c.Int("preserve-fds"), Groups: groups, IgnorePaused: c.Bool("ignore-paused"),
-		Warn: logOf(c), Timed: explains(c), Observe: observer(c),
+		Edit:    func(p *specs.Process) error { return editProcess(c, p, args[1:]) },
+		Options: options, Detach: c.Bool("detach"), Groups: groups, IgnorePaused: c.Bool("ignore-paused"),
 	}
 	return runtimeOf(c).Exec(args[0], config)
 }

@@ -37,7 +37,7 @@ func knownFeatures() *features.Features {
 		MountOptions:  mount.Words(),
 		Linux: &features.Linux{
 			Namespaces:      namespaceTypes(),
-			Capabilities:    capabilityNames(),
+			Capabilities:    plan.CapabilityNames(),
 			Cgroup:          &features.Cgroup{V1: &yes, V2: &yes, Systemd: &no, SystemdUser: &no, Rdma: &yes},
 			Seccomp:         seccompFeatures(),
 			Apparmor:        &features.Apparmor{Enabled: &yes},
@@ -55,14 +55,6 @@ func namespaceTypes() []string {
 	var all []string
 	for _, k := range namespace.Kinds {
 		all = append(all, string(k.Type))
-	}
-	return all
-}
-
-func capabilityNames() []string {
-	var all []string
-	for n := 0; plan.CapabilityName(n) != "" && plan.CapabilityName(n)[0] == 'C'; n++ {
-		all = append(all, plan.CapabilityName(n))
 	}
 	return all
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -23,9 +24,15 @@ import (
 // process, when one of its threads makes its n-th system call, before the call is
 // carried out. Whatever was done by then, `delete --force` unmakes it.
 
-// forEachCommand is how long each command is tried, with another n each time. All
-// of them take minutes; which ones are tried differs from run to run.
-const forEachCommand = 3 * time.Second
+// forEachCommand bounds how long each command is tried, on a machine that is slow: then
+// not all places get their turn, and which ones differs from run to run.
+const forEachCommand = 5 * time.Second
+
+// effects are the calls by which a command changes something outside itself. To be
+// killed between two of them leaves the same as at the second: so each of these gets its
+// turn, and every fifth time it is any call at all. Not execve: the first one would be
+// that of the hook that takes away what others have left.
+const effects = "mkdirat,mknodat,write,pwrite64,sendmsg,renameat,unlinkat,fchmodat,fchownat,ftruncate,mount,umount2,flock,clone,clone3,kill,pidfd_send_signal"
 
 func TestKilledAtAnySystemCall(t *testing.T) {
 	create := []string{"create", "--bundle", "BUNDLE", "box"}
@@ -43,6 +50,12 @@ func TestKilledAtAnySystemCall(t *testing.T) {
 		after: []string{"exec", "box", "true"}, // the container goes on
 	}
 	t.Run(exec.name, func(t *testing.T) { killSomewhere(t, newBundle(t, writable, program("sleep", "1000")), exec) })
+}
+
+// A place is where a command is killed: at the n-th of these calls that a thread makes.
+type place struct {
+	calls string
+	n     int
 }
 
 // A killing is a command that is killed on its way.
@@ -83,24 +96,34 @@ func killSomewhere(t *testing.T, b *bundle, c killing) {
 	prepare()
 	most := b.countCalls(b.inBundle(c.killed))
 	b.succeed("delete", "--force", "box")
+	var places []place
+	for name := range strings.SplitSeq(effects, ",") {
+		for n := range most[name] {
+			places = append(places, place{name, n + 1})
+		}
+	}
+	rand.Shuffle(len(places), func(i, j int) { places[i], places[j] = places[j], places[i] })
+	for n := 4; n < len(places); n += 5 {
+		places = slices.Insert(places, n, place{"all", 1 + rand.IntN(most["all"])})
+	}
 	died, tried := 0, 0
-	for end := time.Now().Add(forEachCommand); time.Now().Before(end); tried++ {
-		n := 1 + rand.IntN(most)
+	for end := time.Now().Add(forEachCommand); tried < len(places) && time.Now().Before(end); tried++ {
+		at := places[tried]
 		prepare()
-		if b.strace(b.inBundle(c.killed), "-e", fmt.Sprintf("inject=all:signal=SIGKILL:when=%d", n)) != nil {
+		if b.strace(b.inBundle(c.killed), "-e", "trace="+at.calls, "-e", fmt.Sprintf("inject=%s:signal=SIGKILL:when=%d", at.calls, at.n)) != nil {
 			died++
 		}
 		if c.after != nil {
 			b.succeed(b.inBundle(c.after)...)
 		}
-		b.forceDelete(n)
+		b.forceDelete(at)
 		b.wantNothing()
 		b.wantNoThings()
 		if t.Failed() {
-			t.Fatalf("killed at call %d", n)
+			t.Fatalf("killed at %v", at)
 		}
 	}
-	t.Logf("%d times of %d it was killed on its way, of %d calls", died, tried, most)
+	t.Logf("%d times of %d it was killed on its way, at %d places of %d", died, tried, len(places), most["all"])
 	if died < tried/8 {
 		t.Errorf("it was hardly ever killed")
 	}
@@ -109,7 +132,7 @@ func killSomewhere(t *testing.T, b *bundle, c killing) {
 // forceDelete deletes what is left, which takes a moment and not for ever. Meanwhile
 // the test does what init does, and takes in the dead whose parents were killed: a
 // pid namespace ends only when all that were in it have been waited for.
-func (b *bundle) forceDelete(n int) {
+func (b *bundle) forceDelete(at place) {
 	b.Helper()
 	cmd := b.startCommand("delete", "--force", "box")
 	ended := make(chan error, 1)
@@ -118,7 +141,7 @@ func (b *bundle) forceDelete(n int) {
 		select {
 		case err := <-ended:
 			if err != nil {
-				b.Fatalf("killed at call %d: delete --force: %v", n, err)
+				b.Fatalf("killed at %v: delete --force: %v", at, err)
 			}
 			return
 		case <-bound:
@@ -155,21 +178,23 @@ func (b *bundle) strace(args []string, options ...string) error {
 	return err
 }
 
-// countCalls is how many system calls the busiest thread of a command makes.
-func (b *bundle) countCalls(args []string) int {
+// countCalls is how many system calls of each name the thread of a command makes that
+// makes most of them; "all" are those of all names.
+func (b *bundle) countCalls(args []string) map[string]int {
 	b.Helper()
 	trace := filepath.Join(b.TempDir(), "trace")
 	b.must(b.strace(args, "-o", trace))
-	calls := map[string]int{}
+	calls, most := map[string]int{}, map[string]int{}
 	for line := range strings.Lines(b.read(trace)) {
-		thread, call, _ := strings.Cut(line, " ")
-		if !strings.Contains(call, "resumed>") {
-			calls[thread]++
+		thread, call, _ := strings.Cut(strings.TrimSpace(line), " ")
+		name, _, ok := strings.Cut(strings.TrimSpace(call), "(")
+		if !ok || strings.Contains(name, "resumed>") {
+			continue
 		}
-	}
-	most := 0
-	for _, n := range calls {
-		most = max(most, n)
+		for _, name := range []string{name, "all"} {
+			calls[thread+name]++
+			most[name] = max(most[name], calls[thread+name])
+		}
 	}
 	return most
 }

@@ -194,7 +194,7 @@ func TestMust10TheStateOfAContainer(t *testing.T) {
 		fmt.Sprint(state.Annotations) != fmt.Sprint(odd) {
 		t.Errorf("%+v", state)
 	}
-	if line := b.read(procFile(state.Pid, "cmdline")); !strings.Contains(line, "create\x00") {
+	if line := b.read(procFile(state.Pid, "cmdline")); !strings.HasSuffix(line, "/skiff-oci init\x00") {
 		t.Errorf("process %d is %q", state.Pid, line)
 	}
 	b.succeed("start", "box")

@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/urfave/cli/v2"
@@ -59,13 +60,14 @@ func newApp() *cli.App {
 			&cli.BoolFlag{Name: "debug", Usage: "also log what is done"},
 			&cli.StringFlag{Name: "log", Usage: "file for warnings and errors, beside standard error"},
 			&cli.StringFlag{Name: "log-format", Value: "text", Usage: "text or json"},
+			&cli.StringFlag{Name: "criu", Value: "criu", Usage: "the program that checkpoints and restores"},
 			&cli.StringFlag{Name: "root", Value: stateFolder(), Usage: "folder for the state of containers"},
 			&cli.BoolFlag{Name: "systemd-cgroup", Usage: "let systemd make the cgroups (not supported)"},
 			&cli.StringFlag{Name: "rootless", Value: "auto", Usage: "true, false or auto: whether the caller is an ordinary user"},
 		},
 		Commands: []*cli.Command{
-			createCommand(), deleteCommand(), eventsCommand(), execCommand(), featuresCommand(), killCommand(), listCommand(),
-			pauseCommand(), psCommand(), resumeCommand(), runCommand(), specCommand(), startCommand(), stateCommand(), updateCommand(),
+			checkpointCommand(), createCommand(), deleteCommand(), eventsCommand(), execCommand(), featuresCommand(), killCommand(), listCommand(),
+			pauseCommand(), psCommand(), restoreCommand(), resumeCommand(), runCommand(), specCommand(), startCommand(), stateCommand(), updateCommand(),
 		},
 		HideHelpCommand: true,
 		Before:          before,
@@ -105,7 +107,9 @@ func before(c *cli.Context) error {
 		return hint.Add(err, "leave the flag out, and tell the engine to use the cgroupfs driver: podman --cgroup-manager=cgroupfs, "+
 			"dockerd --exec-opt native.cgroupdriver=cgroupfs, containerd SystemdCgroup = false")
 	}
-	logOf(c).debug("skiff-oci %q", os.Args[1:])
+	if again := []string{"create", "run", "exec"}; !slices.Contains(again, c.Args().First()) || !container.Restarts() {
+		logOf(c).debug("skiff-oci %q", os.Args[1:])
+	}
 	return nil
 }
 

@@ -8,7 +8,6 @@ import (
 
 	"skiff.example/final/container"
 	"skiff.example/final/oci"
-	"skiff.example/stage01-chroot/hint"
 )
 
 // The commands that make containers from a bundle, and begin them: create, start,
@@ -17,36 +16,51 @@ import (
 // bundleFlag is the flag of create, run and spec.
 var bundleFlag = &cli.StringFlag{Name: "bundle", Aliases: []string{"b"}, Value: ".", Usage: "the bundle's folder"}
 
-// makeFlags are the flags of run and create.
-func makeFlags(more ...cli.Flag) []cli.Flag {
+// processFlags are the flags of all commands that start a process: run, create, exec.
+func processFlags(more ...cli.Flag) []cli.Flag {
 	return append([]cli.Flag{
-		bundleFlag,
 		&cli.StringFlag{Name: "console-socket", Usage: "unix socket that gets the terminal's master"},
 		&cli.StringFlag{Name: "pidfd-socket", Usage: "unix socket that gets a descriptor of the process"},
 		&cli.StringFlag{Name: "pid-file", Usage: "file that gets the process's id"},
-		&cli.BoolFlag{Name: "no-pivot", Usage: "leave the host's root by moving mounts, for a root on an initramfs"},
-		&cli.BoolFlag{Name: "no-new-keyring", Usage: "leave the program the caller's session keyring"},
 		&cli.IntFlag{Name: "preserve-fds", Usage: "how many descriptors from 3 on the program inherits"},
 		explainFlag(),
 	}, more...)
 }
 
+// optionsOf reads them.
+func optionsOf(c *cli.Context) (container.Options, error) {
+	kept := c.Int("preserve-fds")
+	if kept < 0 {
+		return container.Options{}, fmt.Errorf("--preserve-fds %d: want 0 or more", kept)
+	}
+	return container.Options{
+		PidFile: c.String("pid-file"), PidfdSocket: c.String("pidfd-socket"), ConsoleSocket: c.String("console-socket"),
+		KeepDescriptors: kept, Warn: logOf(c), Timed: explains(c), Observe: observer(c),
+	}, nil
+}
+
+// makeFlags are the flags of run and create.
+func makeFlags(more ...cli.Flag) []cli.Flag {
+	return append(processFlags(
+		bundleFlag,
+		&cli.BoolFlag{Name: "no-pivot", Usage: "cover the host's root instead of replacing it, where that is an initramfs"},
+		&cli.BoolFlag{Name: "no-new-keyring", Usage: "leave the program the caller's session keyring"},
+	), more...)
+}
+
 // configOf reads the bundle.
 func configOf(c *cli.Context, id string) (container.Config, error) {
-	if n := c.Int("preserve-fds"); n < 0 {
-		return container.Config{}, fmt.Errorf("%s: --preserve-fds %d: want 0 or more", c.Command.Name, n)
-	}
-	if c.Bool("no-pivot") {
-		return container.Config{}, hint.Add(errors.New("--no-pivot: not supported"), "on an initramfs, mount a tmpfs and keep the root file systems there")
+	options, err := optionsOf(c)
+	if err != nil {
+		return container.Config{}, fmt.Errorf("%s: %w", c.Command.Name, err)
 	}
 	spec, text, err := oci.Load(c.String("bundle"))
 	if err != nil {
 		return container.Config{}, err
 	}
 	config := container.Config{
-		ID: id, Bundle: c.String("bundle"), Spec: spec, Text: text, Warn: logOf(c), NoNewKeyring: c.Bool("no-new-keyring"), Timed: explains(c),
-		PidFile: c.String("pid-file"), PidfdSocket: c.String("pidfd-socket"), ConsoleSocket: c.String("console-socket"),
-		KeepDescriptors: c.Int("preserve-fds"),
+		ID: id, Bundle: c.String("bundle"), Spec: spec, Text: text, Options: options, NoNewKeyring: c.Bool("no-new-keyring"),
+		NoPivot: c.Bool("no-pivot"),
 	}
 	config.InheritListeners()
 	return config, nil
@@ -101,7 +115,7 @@ func run(c *cli.Context, id string) error {
 		return errors.New("run: --console-socket is for --detach: without it, the terminal is the caller's own")
 	}
 	config.Signals, config.Keep = signals, c.Bool("keep")
-	status, err := runtimeOf(c).Run(config, observer(c))
+	status, err := runtimeOf(c).Run(config)
 	if err != nil {
 		return err
 	}

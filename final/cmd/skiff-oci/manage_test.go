@@ -177,7 +177,7 @@ func TestUpdateChangesWhatItNames(t *testing.T) {
 			}
 		}
 	}
-	b.succeed("update", "--pids-limit", "77", "--memory", "67108864", "--cpu-share", "512", "--cpu-period", "50000", "--cpu-quota", "20000", "--cpuset-cpus", "0", b.id)
+	b.succeed("update", "--pids-limit", "77", "--memory", "64m", "--cpu-share", "512", "--cpu-period", "50000", "--cpu-quota", "20000", "--cpuset-cpus", "0", b.id)
 	all := func(memory string) {
 		t.Helper()
 		want("pids", "pids.max", "77")
@@ -210,10 +210,11 @@ func TestWhatUpdateSaysWhenItFails(t *testing.T) {
 		{"the group uses more memory than that", []string{"--memory", "4096", b.id}},
 		{"cpuset", []string{"--cpuset-cpus", "900", b.id}},
 		{"want 10 to 1000", []string{"--blkio-weight", "2000", b.id}},
-		{"invalid value", []string{"--memory", "much", b.id}},
+		{"want bytes, or as in 64k", []string{"--memory", "much", b.id}},
 		{"it is what stands in config.json as linux.resources", []string{"--resources", file, b.id}},
 		{"no such file", []string{"--resources", "/nowhere", b.id}},
-		{"not supported", []string{"--l3-cache-schema", "L3:0=f", b.id}},
+		{"intelRdt: no resctrl file system is mounted", []string{"--l3-cache-schema", "L3:0=f", b.id}},
+		{"intelRdt: no resctrl file system is mounted", []string{"--mem-bw-schema", "MB:0=20", b.id}},
 		{"does not exist", []string{"--memory", "1", "nobody"}},
 		{"want the id of a container", nil},
 	} {

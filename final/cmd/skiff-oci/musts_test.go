@@ -57,6 +57,12 @@ func TestMust14WhereAndWhatTheProgramIs(t *testing.T) {
 	if r.status == 0 || !strings.HasPrefix(r.out, "/secret\n") {
 		t.Errorf("status %d, said %s%s", r.status, r.out, r.err)
 	}
+	b.edit(func(s *specs.Spec) { s.Process.Args, s.Process.Cwd = []string{"busybox", "pwd"}, "/srv/new/place" })
+	b.says("/srv/new/place\n") // made, as runc does
+	b.edit(func(s *specs.Spec) { s.Process.Args = []string{""} })
+	b.refuses(`find "": no such file or directory`)
+	b.edit(func(s *specs.Spec) { s.Process.Args = []string{"/secret"} })
+	b.refuses(`execute "/secret": permission denied: is a directory`)
 	b.edit(func(s *specs.Spec) { s.Process.Args = []string{"nothere"} })
 	b.refuses(`find "nothere": no such file or directory`, "no directory of PATH has it: /nowhere:/opt:/bin")
 	b.edit(func(s *specs.Spec) { s.Process.Args, s.Process.Cwd = []string{"sh"}, "/proc/self/fd/3" })
@@ -222,6 +228,11 @@ func TestMust27Devices(t *testing.T) {
 	})
 	b.says("/dev/null 666 0:0 1:3\n/dev/zero 666 0:0 1:5\n/dev/full 666 0:0 1:7\n/dev/random 666 0:0 1:8\n/dev/urandom 666 0:0 1:9\n" +
 		"/dev/tty 666 0:0 5:0\n/dev/mine 660 0:44 1:7\npts/ptmx\n/proc/self/fd\n/proc/self/fd/0\n/proc/self/fd/1\n/proc/self/fd/2\n")
+	b.edit(lines("for d in '10 200' '10 201'; do busybox mknod /dev/x c $d; (: < /dev/x) 2>&1 | busybox grep -o 'ermitted\\|such.*'; busybox rm /dev/x; done"), func(s *specs.Spec) {
+		s.Process.Capabilities.Bounding = append(s.Process.Capabilities.Bounding, "CAP_MKNOD")
+		s.Process.Capabilities.Permitted, s.Process.Capabilities.Effective = s.Process.Capabilities.Bounding, s.Process.Capabilities.Bounding
+	})
+	b.says("ermitted\n") // the host's /dev/net/tun may be opened, its neighbour not
 	host := t.TempDir()
 	b.edit(lines("busybox ls -A /dev"), func(s *specs.Spec) {
 		s.Linux.Devices = nil

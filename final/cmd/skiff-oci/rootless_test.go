@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"skiff.example/stage01-chroot/testkit"
+	"skiff.example/stage03-cgroups/cgroup"
 )
 
 // skiff-oci as an ordinary user, with the bundle that `runc spec --rootless`
@@ -52,9 +54,13 @@ func TestTheRootlessBundleRuns(t *testing.T) {
 		t.Fatalf("runc spec --rootless: %v\n%s", err, out)
 	}
 	b.edit(program("sh", "-c", "busybox id -u; busybox hostname; echo $$; echo x > /dev/null && echo null"), func(s *specs.Spec) { s.Hostname = "box" })
-	r := b.finish(b.asNobody("run", "--bundle", b.dir, b.id))
+	log := filepath.Join(b.dir, "log")
+	r := b.finish(b.asNobody("--debug", "--log", log, "run", "--bundle", b.dir, b.id))
 	if r.status != 0 || r.out != "0\nbox\n1\nnull\n" {
 		t.Errorf("status %d, printed %q\n%s", r.status, r.out, r.err)
+	}
+	if text := b.read(log); strings.Count(text, "\n") != 1 { // though the program starts twice: CVE-2019-5736
+		t.Errorf("the log has\n%s", text)
 	}
 }
 
@@ -104,5 +110,39 @@ func TestARootlessExec(t *testing.T) {
 	}
 	if r := as("pause", b.id); r.status != 1 || !strings.Contains(r.err, "has no cgroup of its own") {
 		t.Errorf("pause: status %d, %s", r.status, r.err)
+	}
+}
+
+// CVE-2023-25809: groups that were delegated to the user are not the container's to
+// change.
+func TestARootlessContainerCannotChangeTheUsersGroups(t *testing.T) {
+	testkit.HostUnchanged(t)
+	hierarchies, err := cgroup.Detect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	group, err := hierarchies.New("/skiff-test-delegated")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newBundle(t)
+	b.must(group.Create(nil))
+	t.Cleanup(func() { b.must(group.Delete()) })
+	for _, dir := range group.Paths() {
+		b.must(os.Chown(dir, nobody, nobody))
+	}
+	b.must(os.Chown(b.dir, nobody, nobody))
+	b.reachable()
+	b.must(os.Chown(b.path("."), nobody, nobody))
+	for _, spec := range []*exec.Cmd{exec.Command("runc", "spec", "--rootless", "--bundle", b.dir), b.asNobody("spec", "--rootless", "--bundle", b.dir)} {
+		b.must(os.Remove(b.config()))
+		spec.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+		if r := b.finish(spec); r.status != 0 {
+			t.Fatal(r.err)
+		}
+		b.edit(program("sh", "-c", "for d in $(busybox find /sys/fs/cgroup -name skiff-test-delegated); do busybox mkdir $d/mine && echo made; done; echo tried"))
+		if r := b.finish(b.asNobody("run", "--bundle", b.dir, b.id)); r.out != "tried\n" {
+			t.Errorf("%q: status %d, %s%s", spec.Args, r.status, r.out, r.err)
+		}
 	}
 }

@@ -18,6 +18,7 @@ func specCommand() *cli.Command {
 		Flags: []cli.Flag{bundleFlag, &cli.BoolFlag{Name: "rootless", Usage: "one that an ordinary user can run"}},
 		Action: func(c *cli.Context) error {
 			spec := oci.Default()
+			spec.Linux.MaskedPaths = append(spec.Linux.MaskedPaths, oci.Thermal("/sys")...)
 			if c.Bool("rootless") {
 				oci.Rootless(spec, os.Geteuid(), os.Getegid())
 			}

@@ -2,11 +2,11 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 
+	"github.com/docker/go-units"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/urfave/cli/v2"
 
@@ -24,7 +24,13 @@ func updateCommand() *cli.Command {
 		if err != nil {
 			return fmt.Errorf("update: %w", err)
 		}
-		return runtimeOf(c).Update(id, resources)
+		r := runtimeOf(c)
+		if l3, bandwidth := c.String("l3-cache-schema"), c.String("mem-bw-schema"); l3 != "" || bandwidth != "" {
+			if err := r.UpdateResctrl(id, l3, bandwidth); err != nil {
+				return err
+			}
+		}
+		return r.Update(id, resources)
 	},
 		&cli.StringFlag{Name: "resources", Aliases: []string{"r"}, Usage: "file with linux.resources as in config.json, or - for standard input; then the other flags are ignored"},
 		&cli.Uint64Flag{Name: "blkio-weight", Usage: "share of block I/O, 10 to 1000"},
@@ -37,12 +43,12 @@ func updateCommand() *cli.Command {
 		&cli.StringFlag{Name: "cpuset-cpus", Usage: "processors: 0-3,7"},
 		&cli.StringFlag{Name: "cpuset-mems", Usage: "memory nodes: 0-3,7"},
 		&cli.Int64Flag{Name: "cpu-idle", Usage: "1: run only where nobody else wants to"},
-		&cli.Int64Flag{Name: "memory", Usage: "limit in bytes; -1 for none"},
-		&cli.Int64Flag{Name: "memory-reservation", Usage: "soft limit in bytes"},
-		&cli.Int64Flag{Name: "memory-swap", Usage: "limit of memory and swap together in bytes; -1 for none"},
+		&cli.StringFlag{Name: "memory", Usage: "limit in bytes, or as in 64m; -1 for none"},
+		&cli.StringFlag{Name: "memory-reservation", Usage: "soft limit in bytes, or as in 64m"},
+		&cli.StringFlag{Name: "memory-swap", Usage: "limit of memory and swap together in bytes, or as in 64m; -1 for none"},
 		&cli.Int64Flag{Name: "pids-limit", Usage: "how many processes and threads; -1 for no limit"},
-		&cli.StringFlag{Name: "l3-cache-schema", Usage: "Intel RDT (not supported)"},
-		&cli.StringFlag{Name: "mem-bw-schema", Usage: "Intel RDT (not supported)"},
+		&cli.StringFlag{Name: "l3-cache-schema", Usage: "share of the processor's caches, as linux.intelRdt.l3CacheSchema"},
+		&cli.StringFlag{Name: "mem-bw-schema", Usage: "share of the memory's bandwidth, as linux.intelRdt.memBwSchema"},
 	)
 }
 
@@ -51,16 +57,18 @@ func resourcesOf(c *cli.Context) (*specs.LinuxResources, error) {
 	if file := c.String("resources"); file != "" {
 		return readResources(file)
 	}
-	if c.IsSet("l3-cache-schema") || c.IsSet("mem-bw-schema") {
-		return nil, errors.New("--l3-cache-schema and --mem-bw-schema: not supported")
+	memory := &specs.LinuxMemory{}
+	for name, field := range map[string]**int64{"memory": &memory.Limit, "memory-reservation": &memory.Reservation, "memory-swap": &memory.Swap} {
+		var err error
+		if *field, err = sizeOf(c.String(name)); err != nil {
+			return nil, hint.Add(fmt.Errorf("--%s: %w", name, err), "want bytes, or as in 64k, 64m, 1g; -1 for no limit")
+		}
 	}
-	r := &specs.LinuxResources{CPU: &specs.LinuxCPU{
+	r := &specs.LinuxResources{Memory: memory, CPU: &specs.LinuxCPU{
 		Shares: set(c, "cpu-share", c.Uint64), Quota: set(c, "cpu-quota", c.Int64), Burst: set(c, "cpu-burst", c.Uint64),
 		Period: set(c, "cpu-period", c.Uint64), RealtimeRuntime: set(c, "cpu-rt-runtime", c.Int64),
 		RealtimePeriod: set(c, "cpu-rt-period", c.Uint64), Idle: set(c, "cpu-idle", c.Int64),
 		Cpus: c.String("cpuset-cpus"), Mems: c.String("cpuset-mems"),
-	}, Memory: &specs.LinuxMemory{
-		Limit: set(c, "memory", c.Int64), Reservation: set(c, "memory-reservation", c.Int64), Swap: set(c, "memory-swap", c.Int64),
 	}}
 	if limit := set(c, "pids-limit", c.Int64); limit != nil {
 		r.Pids = &specs.LinuxPids{Limit: limit}
@@ -74,6 +82,19 @@ func resourcesOf(c *cli.Context) (*specs.LinuxResources, error) {
 		r.BlockIO = &specs.LinuxBlockIO{Weight: &short}
 	}
 	return r, nil
+}
+
+// sizeOf reads a number of bytes as runc does; nil is that of an empty text.
+func sizeOf(text string) (size *int64, err error) {
+	n := int64(-1)
+	switch text {
+	case "":
+		return nil, nil
+	case "-1":
+	default:
+		n, err = units.RAMInBytes(text)
+	}
+	return &n, err
 }
 
 // set is the value of a flag, or nil if the flag is not there.

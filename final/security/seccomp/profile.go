@@ -80,44 +80,39 @@ func newerThan(others uint32) uint32 {
 // maxErrno is the largest errno that the kernel hands out: linux/err.h.
 const maxErrno = 4095
 
-// actionOf is the word that a filter returns for an action: seccomp(2), "Filter
-// return values". Two of them carry an errno, which is EPERM if it is not said;
-// a tracer gets it as its message. The last two name the fields, for errors.
+// actions are the words that a filter returns: seccomp(2), "Filter return values".
+var actions = map[specs.LinuxSeccompAction]uint32{
+	specs.ActKill:        unix.SECCOMP_RET_KILL_THREAD,
+	specs.ActKillThread:  unix.SECCOMP_RET_KILL_THREAD,
+	specs.ActKillProcess: unix.SECCOMP_RET_KILL_PROCESS,
+	specs.ActTrap:        unix.SECCOMP_RET_TRAP,
+	specs.ActErrno:       unix.SECCOMP_RET_ERRNO,
+	specs.ActTrace:       unix.SECCOMP_RET_TRACE,
+	specs.ActNotify:      unix.SECCOMP_RET_USER_NOTIF,
+	specs.ActLog:         unix.SECCOMP_RET_LOG,
+	specs.ActAllow:       unix.SECCOMP_RET_ALLOW,
+}
+
+// actionOf is the word for an action. Two of them carry an errno, which is EPERM if
+// it is not said; a tracer gets it as its message. The last two name the fields, for
+// errors.
 func actionOf(action specs.LinuxSeccompAction, errno *uint, field, errnoField string) (uint32, error) {
-	var word uint32
-	switch action {
-	case specs.ActErrno, specs.ActTrace:
-		value := uint(unix.EPERM)
-		if errno != nil {
-			value = *errno
-		}
-		if value > maxErrno {
-			return 0, fmt.Errorf("%s %d: want 0 to %d", errnoField, value, maxErrno)
-		}
-		if action == specs.ActTrace {
-			return unix.SECCOMP_RET_TRACE | uint32(value), nil
-		}
-		return unix.SECCOMP_RET_ERRNO | uint32(value), nil
-	case specs.ActKill, specs.ActKillThread:
-		word = unix.SECCOMP_RET_KILL_THREAD
-	case specs.ActKillProcess:
-		word = unix.SECCOMP_RET_KILL_PROCESS
-	case specs.ActTrap:
-		word = unix.SECCOMP_RET_TRAP
-	case specs.ActNotify:
-		word = unix.SECCOMP_RET_USER_NOTIF
-	case specs.ActLog:
-		word = unix.SECCOMP_RET_LOG
-	case specs.ActAllow:
-		word = unix.SECCOMP_RET_ALLOW
-	default:
+	word, known := actions[action]
+	carries, value := action == specs.ActErrno || action == specs.ActTrace, uint(0)
+	switch {
+	case !known:
 		return 0, hint.Add(fmt.Errorf("%s %q: no such action", field, action),
 			"SCMP_ACT_ and one of ALLOW, LOG, TRACE, NOTIFY, ERRNO, TRAP, KILL_THREAD, KILL_PROCESS")
-	}
-	if errno != nil {
+	case errno != nil && !carries:
 		return 0, fmt.Errorf("%s %d: %s returns no errno", errnoField, *errno, action)
+	case errno != nil && *errno > maxErrno:
+		return 0, fmt.Errorf("%s %d: want 0 to %d", errnoField, *errno, maxErrno)
+	case errno != nil:
+		value = *errno
+	case carries:
+		value = uint(unix.EPERM)
 	}
-	return word, nil
+	return word | uint32(value), nil
 }
 
 // add reads one entry of syscalls.
@@ -204,6 +199,14 @@ func groupsOf(args []specs.LinuxSeccompArg) (groups [][]specs.LinuxSeccompArg, e
 	return groups, nil
 }
 
+// filterFlags are the flags that a profile can have.
+var filterFlags = map[specs.LinuxSeccompFlag]uint64{
+	"SECCOMP_FILTER_FLAG_TSYNC":            unix.SECCOMP_FILTER_FLAG_TSYNC,
+	specs.LinuxSeccompFlagLog:              unix.SECCOMP_FILTER_FLAG_LOG,
+	specs.LinuxSeccompFlagSpecAllow:        unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW,
+	specs.LinuxSeccompFlagWaitKillableRecv: unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
+}
+
 // flagsOf reads the flags for seccomp(2). A profile without any, which is
 // another thing than one with none, has SPEC_ALLOW, as in runc: the container's
 // programs run with the speculation that all others on the host have
@@ -213,18 +216,11 @@ func flagsOf(s *specs.LinuxSeccomp) (flags uint64, err error) {
 		flags = unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW
 	}
 	for _, f := range s.Flags {
-		switch f {
-		case "SECCOMP_FILTER_FLAG_TSYNC":
-			flags |= unix.SECCOMP_FILTER_FLAG_TSYNC
-		case specs.LinuxSeccompFlagLog:
-			flags |= unix.SECCOMP_FILTER_FLAG_LOG
-		case specs.LinuxSeccompFlagSpecAllow:
-			flags |= unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW
-		case specs.LinuxSeccompFlagWaitKillableRecv:
-			flags |= unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
-		default:
+		bit, known := filterFlags[f]
+		if !known {
 			return 0, hint.Add(fmt.Errorf("flags: %q: no such flag", f), "SECCOMP_FILTER_FLAG_ and one of TSYNC, LOG, SPEC_ALLOW, WAIT_KILLABLE_RECV")
 		}
+		flags |= bit
 	}
 	if !Notifies(s) {
 		return flags &^ unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, nil // is about notifications only

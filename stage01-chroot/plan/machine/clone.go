@@ -31,8 +31,25 @@ const (
 	tlsSize = 4 << 10
 )
 
-// childArgs is what the child finds at the beginning of its stack: its code, and what
-// that works on.
+// newborn is what a child has of its own beside the program.
+type newborn struct {
+	stack [stackSize]byte
+	top   childArgs
+	tls   [tlsSize]byte
+	args  CloneArgs
+	pidfd int32
+}
+
+// newborn makes room for it, the first time.
+func (p *Program) newborn() *newborn {
+	if p.child == nil {
+		p.child = (*newborn)(p.Memory.Take(int(unsafe.Sizeof(newborn{}))))
+	}
+	return p.child
+}
+
+// childArgs is what the child finds where its stack begins: its code, and what that
+// works on.
 type childArgs struct {
 	code      uintptr
 	ops       *Op
@@ -46,30 +63,27 @@ type childArgs struct {
 // execve(2) or exit_group(2), the child ends with status failed. It returns in the
 // parent only, with the child's pid and, since args ask for CLONE_PIDFD, a descriptor.
 //
+// args must ask for CLONE_SETTLS: Go's code reads a word there, and that of this thread
+// may be in Go's heap.
+//
 // All signals must be blocked in this thread, which must be the caller's own
 // (runtime.LockOSThread), and no second one may call it at the same time.
 func Clone(args CloneArgs, program *Program, failed uintptr) (pid, pidfd int, errno syscall.Errno) {
-	m := &program.Memory
-	stack, tls := m.Take(stackSize), m.Take(tlsSize)
-	// Safety: Take has made room. The structures lie in the program's memory, which
-	// does not move, and the child has it as well.
-	top := (*childArgs)(unsafe.Add(stack, stackSize-unsafe.Sizeof(childArgs{})))
-	*top = childArgs{reflect.ValueOf(child).Pointer(), &program.Ops[0], len(program.Ops), &program.Registers[0], program.Page, failed}
-	fd := (*int32)(m.Take(int(unsafe.Sizeof(int32(0)))))
-	args.Flags |= unix.CLONE_SETTLS
-	args.Stack, args.StackSize = uint64(uintptr(stack)), uint64(uintptr(unsafe.Pointer(top))-uintptr(stack))
-	args.TLS = uint64(uintptr(tls) + tlsSize/2)
-	args.Pidfd = uint64(uintptr(unsafe.Pointer(fd)))
-	kept := (*CloneArgs)(m.Take(int(unsafe.Sizeof(args))))
-	*kept = args
-
-	adviseHeap(unix.MADV_DONTFORK)
-	r := cloneChild(kept, unsafe.Sizeof(args))
-	adviseHeap(unix.MADV_DOFORK)
+	b := program.newborn()
+	b.top = childArgs{reflect.ValueOf(child).Pointer(), &program.Ops[0], len(program.Ops), &program.Registers[0], program.Page, failed}
+	// Safety: b lies in the program's memory, which does not move, and the child has it
+	// as well.
+	args.Stack, args.StackSize = uint64(uintptr(unsafe.Pointer(b))), uint64(unsafe.Offsetof(b.top))
+	args.TLS = uint64(uintptr(unsafe.Pointer(&b.tls[tlsSize/2])))
+	args.Pidfd = uint64(uintptr(unsafe.Pointer(&b.pidfd)))
+	b.args = args
+	adviseHeap(unix.MADV_DONTFORK, uintptr(unsafe.Pointer(b)))
+	r := cloneChild(&b.args, unsafe.Sizeof(args))
+	adviseHeap(unix.MADV_DOFORK, uintptr(unsafe.Pointer(b)))
 	if errno := errnoOf(r); errno != 0 {
 		return 0, -1, errno
 	}
-	return int(r), int(*fd), 0
+	return int(r), int(b.pidfd), 0
 }
 
 // cloneChild is clone3(2). The child, on a stack of its own, calls childArgs.code with
@@ -94,19 +108,18 @@ func child(a *childArgs) {
 }
 
 // adviseHeap says whether Go's heap is for children as well: madvise(2). Go takes
-// memory in arenas of 64 MiB, one behind the other (runtime/malloc.go). One that is
-// missed is copied, which is slower and no worse.
-func adviseHeap(advice uintptr) {
+// memory in arenas of 64 MiB, one behind the other (runtime/malloc.go), and begins
+// somewhere in the first. One that is missed is copied, which is slower and no worse;
+// the program's own memory, which kept is a part of, must not be among them.
+func adviseHeap(advice, kept uintptr) {
 	const arena = 64 << 20
 	here := uintptr(unsafe.Pointer(new([64]byte))) &^ (arena - 1)
-	for at := here; advise(at, arena, advice); at += arena {
+	for _, step := range []uintptr{arena, ^uintptr(arena - 1)} {
+		// ENOMEM: a part of it, or all, is not mapped. What is has been advised about.
+		for at, missing := here, 0; missing < 2 && kept&^(arena-1) != at; at += step {
+			if call(unix.SYS_MADVISE, at, arena, advice, 0, 0, 0) != 0 {
+				missing++
+			}
+		}
 	}
-	for at := here - arena; advise(at, arena, advice); at -= arena {
-	}
-}
-
-// advise tells whether there was anything to advise about.
-func advise(at, size, advice uintptr) bool {
-	errno := errnoOf(call(unix.SYS_MADVISE, at, size, advice, 0, 0, 0))
-	return errno == 0
 }

@@ -55,6 +55,7 @@ type Program struct {
 	Registers []uintptr
 	Page      *Page
 	Memory    Memory
+	child     *newborn
 }
 
 // NewProgram makes room for a program of so many ops and registers.

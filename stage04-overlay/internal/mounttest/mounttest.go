@@ -47,14 +47,12 @@ func Private(t *testing.T, f func()) {
 }
 
 // Mount takes the steps of a mount, inside Private, and returns target.
-func Mount(t *testing.T, target string, steps func(target string) ([]plan.Step, error)) string {
+func Mount(t *testing.T, target string, steps func(p *plan.Plan, target string) error) string {
 	t.Helper()
-	list, err := steps(target)
-	if err != nil {
+	p := &plan.Plan{}
+	if err := steps(p, target); err != nil {
 		t.Fatal(err)
 	}
-	p := &plan.Plan{}
-	p.Add(list...)
 	if err := plan.Run(p); err != nil {
 		t.Fatal(err)
 	}
