@@ -250,9 +250,11 @@ func (a *arriving) Read(p []byte) (int, error) {
 		if at == a.size && at > 0 {
 			return 0, io.EOF
 		}
-		if a.body, err = a.open(a.ctx, at); err != nil {
+		body, err := a.open(a.ctx, at)
+		if err != nil {
 			return 0, err
 		}
+		a.body = body
 	}
 	n, err := a.body.Read(p)
 	if n > 0 {

@@ -3,10 +3,11 @@
 // A registry is a web server with three kinds of addresses
 // (distribution-spec): /v2/ says whether one has to log in,
 // /v2/NAME/manifests/TAG-OR-DIGEST gives a manifest or an index, and
-// /v2/NAME/blobs/DIGEST gives everything else. Logging in, tokens, retries and
-// redirects are go-containerregistry's work. This package decides what to ask
-// for, in which order, and what to believe of the answer: nothing that does not
-// hash to the digest that asked for it.
+// /v2/NAME/blobs/DIGEST gives everything else. Logging in and tokens are
+// go-containerregistry's work, and so is what is sent in a push. This package
+// decides what to ask for, where, in which order, when to ask again, and what to
+// believe of the answer: nothing that does not hash to the digest that asked for
+// it.
 package registry
 
 import (
@@ -81,9 +82,9 @@ func (o Options) withDefaults() Options {
 // store has already is not fetched again; a reference with a digest that the
 // store has needs no registry at all.
 //
-// It returns soon after the end of ctx. After an error the store has no
-// unfinished file; whole blobs and layers stay for the next attempt, until
-// Collect. An error is one line that names the reference and, where it is
+// It returns soon after the end of ctx. After an error nothing unfinished is in
+// place; blobs, layers, and what has come of blobs stay for the next attempt,
+// until Collect. An error is one line that names the reference and, where it is
 // about one, the layer.
 func Pull(ctx context.Context, s *image.Store, ref string, o Options) (*image.Image, error) {
 	img, err := pull(ctx, s, ref, o.withDefaults())

@@ -133,7 +133,7 @@ func three(t testing.TB, o assemble.Options) v1.Image {
 }
 
 // openStore opens a new store. Before the test ends it is looked at: nothing
-// unfinished may be left in it.
+// unfinished may be left in it, and nothing may be wrong.
 func openStore(t testing.TB) (*image.Store, string) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "images")
@@ -145,6 +145,10 @@ func openStore(t testing.TB) (*image.Store, string) {
 		left, err := os.ReadDir(filepath.Join(dir, "tmp"))
 		if err != nil || len(left) > 0 {
 			t.Errorf("unfinished in the store: %v (%v)", left, err)
+		}
+		wrong, err := s.Check(context.Background(), image.CheckOptions{})
+		if err != nil || len(wrong) > 0 {
+			t.Errorf("wrong in the store: %v (%v)", wrong, err)
 		}
 	})
 	return s, dir
