@@ -39,7 +39,7 @@ func run(c *cli.Context, words []string) (err error) {
 		return err
 	}
 	defer release()
-	img, err := s.Find(words[0])
+	img, err := s.Ready(c.Context, words[0])
 	if err != nil {
 		return err
 	}

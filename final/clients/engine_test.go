@@ -91,6 +91,8 @@ var features = []feature{
 		e.wantStatus(7, e.runs(e.image, "sh", "-c", "exit 7")...)
 		e.wantStatus(137, e.runs("--init", e.image, "sh", "-c", "kill -9 $$")...)
 		e.wantStatus(126, e.runs(e.image, "/text")...)
+		e.wantStatus(126, e.runs(e.image, "/bin")...)
+		e.wantStatus(127, e.runs(e.image, "")...)
 		e.wantStatus(127, e.runs(e.image, "nonesuch")...)
 		e.wantStatus(127, e.runs(e.image, "/bin/nonesuch")...)
 	}},

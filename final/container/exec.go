@@ -112,7 +112,7 @@ func (g *guest) configure() error {
 	case !p.Terminal && g.config.ConsoleSocket != "":
 		return errors.New("--console-socket, but the process has no terminal: give --tty")
 	}
-	if err := oci.CompleteEnv(&p, []string{oci.RootOf(g.state.Pid)}); err != nil {
+	if err := oci.CompleteEnv(&p, oci.Files(oci.RootOf(g.state.Pid))); err != nil {
 		return err
 	}
 	if !p.Terminal {

@@ -232,19 +232,24 @@ func (c *Container) runCreateHooks(mounted *stop) error {
 	if err := mounted.wait(c.process); err != nil {
 		return err
 	}
-	c.hooked = true
-	h, s := c.config.Spec.Hooks, c.state
-	//lint:ignore SA1019 prestart is deprecated, and in use
-	if err := s.runHooks("prestart", h.Prestart, specs.StateCreated, nil); err != nil {
+	if err := c.runHostHooks(); err != nil {
 		return err
 	}
-	if err := s.runHooks("createRuntime", h.CreateRuntime, specs.StateCreated, nil); err != nil {
-		return err
-	}
-	if err := s.runHooksInside("createContainer", h.CreateContainer, c.process.Pidfd(), nil); err != nil {
+	if err := c.state.runHooksInside("createContainer", c.config.Spec.Hooks.CreateContainer, c.process.Pidfd(), nil); err != nil {
 		return err
 	}
 	return mounted.gate.Open()
+}
+
+// runHostHooks runs those of create that are the host's.
+func (c *Container) runHostHooks() error {
+	c.hooked = true
+	h := c.config.Spec.Hooks
+	//lint:ignore SA1019 prestart is deprecated, and in use
+	if err := c.state.runHooks("prestart", h.Prestart, specs.StateCreated, nil); err != nil {
+		return err
+	}
+	return c.state.runHooks("createRuntime", h.CreateRuntime, specs.StateCreated, nil)
 }
 
 // startHooks runs the hooks of startContainer, for a container that waits for start.

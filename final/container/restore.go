@@ -143,13 +143,8 @@ func (c *Container) letGo() error {
 	if err := c.state.write(c.dir); err != nil {
 		return err
 	}
-	if h := c.config.Spec.Hooks; h != nil {
-		c.hooked = true
-		//lint:ignore SA1019 prestart is deprecated, and in use
-		if err := c.state.runHooks("prestart", h.Prestart, specs.StateCreated, nil); err != nil {
-			return err
-		}
-		if err := c.state.runHooks("createRuntime", h.CreateRuntime, specs.StateCreated, nil); err != nil {
+	if c.config.Spec.Hooks != nil {
+		if err := c.runHostHooks(); err != nil {
 			return err
 		}
 	}

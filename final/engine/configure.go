@@ -7,6 +7,7 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"skiff.example/final/engine/account"
 	"skiff.example/final/oci"
 	"skiff.example/stage01-chroot/hint"
 	"skiff.example/stage05-images/image"
@@ -32,11 +33,11 @@ func setProcess(p *specs.Process, img *image.Image, o Options) error {
 			p.Cwd = dir
 		}
 	}
-	if p.User, err = oci.ResolveUser(cmp.Or(o.User, config.User, "0"), img.Layers); err != nil {
+	if p.User, err = account.Resolve(cmp.Or(o.User, config.User, "0"), img.Layers); err != nil {
 		return err
 	}
 	dropCapabilities(p)
-	return oci.CompleteEnv(p, img.Layers)
+	return oci.CompleteEnv(p, func(name string) ([]byte, error) { return account.Read(img.Layers, name) })
 }
 
 // dropCapabilities takes from a user other than 0 what only root has by

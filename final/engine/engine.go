@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"path/filepath"
 
 	"github.com/opencontainers/go-digest"
@@ -51,15 +50,11 @@ func (e *Engine) Pull(ctx context.Context, reference string, platform ocispec.Pl
 	return registry.Pull(ctx, store, reference, registry.Options{Progress: e.Out, Platform: platform})
 }
 
-// findOrPull returns an image that is in the store, or gets it. What has blobs there
-// and no unpacked layers, since another tool has put it into the layout, is unpacked.
+// findOrPull returns an image that is in the store, or gets it.
 func (e *Engine) findOrPull(ctx context.Context, store *image.Store, word string, platform ocispec.Platform) (*image.Image, error) {
-	img, err := store.Find(word)
+	img, err := store.Ready(ctx, word)
 	if errors.Is(err, image.ErrNotFound) {
 		return registry.Pull(ctx, store, word, registry.Options{Progress: e.Out, Platform: platform})
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return store.Ready(ctx, word)
 	}
 	return img, err
 }

@@ -72,7 +72,7 @@ func FuzzProcess(f *testing.F) {
 			if spec.Process, err = oci.LoadProcess(file); err != nil {
 				return err
 			}
-			if err := oci.CompleteEnv(spec.Process, []string{filepath.Dir(file)}); err != nil {
+			if err := oci.CompleteEnv(spec.Process, oci.Files(filepath.Dir(file))); err != nil {
 				return err
 			}
 			return printPlan(t, spec, func(c *oci.Container) (*plan.Plan, []string, error) { return c.ExecPlan() })

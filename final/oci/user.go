@@ -6,16 +6,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/moby/sys/user"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
-	"skiff.example/stage01-chroot/hint"
 	"skiff.example/stage01-chroot/rootfs/lookup"
 )
 
@@ -26,83 +23,60 @@ import (
 // in bytes: they are read by a process of the host (CVE-2026-47262).
 const maxUserFile = 1 << 20
 
-// readInRoot reads a file of a container that does not run yet. roots are the
-// directories that its root is stacked from, topmost first. Links are
-// followed inside the root only, and only a plain file is read: a FIFO would
-// hang, a device never end. No such file is no error, and empty.
-func readInRoot(roots []string, name string) ([]byte, error) {
-	for _, root := range roots {
-		text, hidden, err := readBelow(root, name)
-		switch {
-		case errors.Is(err, unix.ENOENT) && !opaque(root, path.Dir(name)):
-			continue
-		case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENOTDIR):
-			return nil, nil // hidden: the folder above is another one, or none, from here on
-		}
-		if hidden {
+// Files reads files of a container that does not run yet, or of one that does. Links are
+// followed inside its root only, and only a plain file is read: a FIFO would hang, a
+// device never end. No such file is no error, and empty.
+func Files(root string) func(name string) ([]byte, error) {
+	return func(name string) ([]byte, error) {
+		text, err := ReadPlain(root, name)
+		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
 			return nil, nil
 		}
+		return text, err
+	}
+}
+
+// ReadPlain is that for one file, which must be there.
+func ReadPlain(root, name string) (text []byte, err error) {
+	defer func() {
 		if err != nil {
-			return nil, fmt.Errorf("read %q of the container: %w", "/"+name, err)
+			err = fmt.Errorf("read %q of the container: %w", "/"+name, err)
 		}
-		return text, nil
-	}
-	return nil, nil
-}
-
-// opaque tells whether a folder of a layer hides the same folder of the layers
-// below: package layer marks it with this attribute for overlayfs.
-func opaque(root, folder string) bool {
-	dir, err := lookup.Below(root, folder, unix.O_RDONLY|unix.O_DIRECTORY)
-	if err != nil {
-		return false
-	}
-	defer dir.Close()
-	var value [1]byte
-	n, err := unix.Fgetxattr(int(dir.Fd()), "trusted.overlay.opaque", value[:])
-	return err == nil && n == 1 && value[0] == 'y'
-}
-
-// readBelow reads a file below one directory; hidden tells that it is an
-// overlay whiteout, which takes the file away from the layers below.
-func readBelow(root, name string) (text []byte, hidden bool, err error) {
+	}()
 	place, err := lookup.Below(root, name, unix.O_PATH)
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	defer place.Close()
 	var st unix.Stat_t
 	if err := unix.Fstat(int(place.Fd()), &st); err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	switch {
-	case st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == 0:
-		return nil, true, nil
 	case st.Mode&unix.S_IFMT != unix.S_IFREG:
-		return nil, false, errors.New("not a plain file")
+		return nil, errors.New("not a plain file")
 	case st.Size > maxUserFile:
-		return nil, false, fmt.Errorf("larger than %d bytes", maxUserFile)
+		return nil, fmt.Errorf("larger than %d bytes", maxUserFile)
 	}
 	// What was looked at is what is opened: by descriptor, not by name.
 	f, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", place.Fd()))
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	defer f.Close()
-	text, err = io.ReadAll(io.LimitReader(f, maxUserFile))
-	return text, false, err
+	return io.ReadAll(io.LimitReader(f, maxUserFile))
 }
 
 // CompleteEnv makes the environment what the program gets. Of a name that is there
 // more than once the last one holds, as in runc: getenv(3) would find the first, and
 // shells another. HOME, if it is missing, is the home of the process's user in the
-// container's /etc/passwd, or "/".
-func CompleteEnv(p *specs.Process, roots []string) error {
+// container's /etc/passwd, which read reads, see Files, or "/".
+func CompleteEnv(p *specs.Process, read func(name string) ([]byte, error)) error {
 	p.Env = lastOfEach(p.Env)
 	if slices.ContainsFunc(p.Env, func(e string) bool { return strings.HasPrefix(e, "HOME=") && e != "HOME=" }) {
 		return nil
 	}
-	passwd, err := readInRoot(roots, "etc/passwd")
+	passwd, err := read("etc/passwd")
 	if err != nil {
 		return err
 	}
@@ -135,50 +109,5 @@ func lastOfEach(env []string) []string {
 func (c *Container) completeEnv() error {
 	spec, process := *c.Spec, *c.Spec.Process
 	spec.Process, c.Spec = &process, &spec
-	return CompleteEnv(&process, []string{spec.Root.Path})
-}
-
-// ResolveUser finds the user that an image or a command line means: "name",
-// "uid", "name:group", "uid:gid". A number is taken as it is; a name must be
-// in the container's /etc/passwd or /etc/group: image-spec config.md, "User".
-func ResolveUser(text string, roots []string) (specs.User, error) {
-	for part := range strings.SplitSeq(text, ":") {
-		if err := checkNumber(part); err != nil {
-			return specs.User{}, fmt.Errorf("user %q: %w", text, err)
-		}
-	}
-	passwd, err := readInRoot(roots, "etc/passwd")
-	if err != nil {
-		return specs.User{}, err
-	}
-	group, err := readInRoot(roots, "etc/group")
-	if err != nil {
-		return specs.User{}, err
-	}
-	found, err := user.GetExecUser(text, &user.ExecUser{Home: "/"}, bytes.NewReader(passwd), bytes.NewReader(group))
-	if err != nil {
-		return specs.User{}, hint.Add(fmt.Errorf("user %q: %w", text, err), "a user without an entry in the image's /etc/passwd can be given as a number")
-	}
-	// The primary group is among the others too: a program that changes its
-	// primary group must not lose what is forbidden to this one
-	// (CVE-2022-36109).
-	u := specs.User{UID: uint32(found.Uid), GID: uint32(found.Gid), AdditionalGids: []uint32{uint32(found.Gid)}}
-	for _, g := range found.Sgids {
-		if g != found.Gid {
-			u.AdditionalGids = append(u.AdditionalGids, uint32(g))
-		}
-	}
-	return u, nil
-}
-
-// checkNumber refuses a number that is no id. Looked up as a name instead, it
-// could be one of the image's choosing (CVE-2026-46680).
-func checkNumber(part string) error {
-	if part == "" || strings.Trim(part, "0123456789") != "" {
-		return nil
-	}
-	if n, err := strconv.ParseUint(part, 10, 64); err != nil || n > maxID {
-		return fmt.Errorf("%s is not between 0 and %d", part, maxID)
-	}
-	return nil
+	return CompleteEnv(&process, Files(spec.Root.Path))
 }

@@ -4,15 +4,11 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"strings"
 	"testing"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
-	"golang.org/x/sys/unix"
 
 	"skiff.example/final/oci"
-	"skiff.example/stage01-chroot/hint"
-	"skiff.example/stage01-chroot/testkit"
 )
 
 const (
@@ -46,69 +42,6 @@ func accounts(t *testing.T) (root string) {
 	return layer(t, map[string]string{"etc/passwd": passwd, "etc/group": group})
 }
 
-func TestAUserIsFoundInTheContainersOwnFiles(t *testing.T) {
-	root := accounts(t)
-	for _, c := range []struct {
-		text string
-		want specs.User
-	}{
-		{"", specs.User{AdditionalGids: []uint32{0, 60}}},
-		{"0", specs.User{AdditionalGids: []uint32{0, 60}}},
-		{"web", specs.User{UID: 33, GID: 44, AdditionalGids: []uint32{44, 60, 61}}},
-		{"33", specs.User{UID: 33, GID: 44, AdditionalGids: []uint32{44, 60, 61}}},
-		{"web:logs", specs.User{UID: 33, GID: 60, AdditionalGids: []uint32{60}}},
-		{"web:7", specs.User{UID: 33, GID: 7, AdditionalGids: []uint32{7}}},
-		{"1234", specs.User{UID: 1234, AdditionalGids: []uint32{0}}},
-		{"1234:5678", specs.User{UID: 1234, GID: 5678, AdditionalGids: []uint32{5678}}},
-		{"2147483647:2147483647", specs.User{UID: 1<<31 - 1, GID: 1<<31 - 1, AdditionalGids: []uint32{1<<31 - 1}}},
-	} {
-		t.Run(c.text, func(t *testing.T) {
-			// The primary group is among the others: CVE-2022-36109.
-			got, err := oci.ResolveUser(c.text, []string{root})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if !reflect.DeepEqual(got, c.want) {
-				t.Errorf("got %+v, want %+v", got, c.want)
-			}
-		})
-	}
-}
-
-// CVE-2026-46680: a number that is no id must not be looked up as a name,
-// which the image chooses: here, one of root.
-func TestANumberOutOfRangeIsNoName(t *testing.T) {
-	root := accounts(t)
-	for _, text := range []string{"4294967296", "4294967296:0", "0:4294967296", "2147483648", "4294967295", "00004294967296", "99999999999999999999999"} {
-		_, err := oci.ResolveUser(text, []string{root})
-		refused(t, err, "user \""+text+"\"", "is not between 0 and 2147483647")
-	}
-	_, err := oci.ResolveUser("-1", []string{root})
-	refused(t, err, `user "-1"`)
-}
-
-func TestANameThatIsNotThereIsAnError(t *testing.T) {
-	root := accounts(t)
-	for _, c := range []struct {
-		text  string
-		roots []string
-	}{
-		{"nobody", []string{root}},
-		{"web:nobody", []string{root}},
-		{"web", []string{t.TempDir()}},
-	} {
-		_, err := oci.ResolveUser(c.text, c.roots)
-		refused(t, err, "user \""+c.text+"\"", "unable to find")
-		if !strings.Contains(hint.Of(err), "number") {
-			t.Errorf("%s: the hint is %q", c.text, hint.Of(err))
-		}
-	}
-	// A number needs no file.
-	if u, err := oci.ResolveUser("7:8", []string{t.TempDir()}); err != nil || u.UID != 7 || u.GID != 8 {
-		t.Errorf("got %+v, %v", u, err)
-	}
-}
-
 func TestHome(t *testing.T) {
 	root := accounts(t)
 	for _, c := range []struct {
@@ -127,81 +60,12 @@ func TestHome(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := &specs.Process{User: specs.User{UID: c.uid}, Env: c.env}
-			if err := oci.CompleteEnv(p, []string{root}); err != nil {
+			if err := oci.CompleteEnv(p, oci.Files(root)); err != nil {
 				t.Fatal(err)
 			}
 			if !reflect.DeepEqual(p.Env, c.want) {
 				t.Errorf("got %q, want %q", p.Env, c.want)
 			}
 		})
-	}
-}
-
-// What an image has as /etc/passwd is read by a process of the host.
-func TestAPasswdMadeToHarmTheReader(t *testing.T) {
-	outside := accounts(t)
-	for _, c := range []struct {
-		name, want string
-		make       func(file string) error
-	}{
-		{"a fifo, which would hang", "not a plain file", func(f string) error { return unix.Mkfifo(f, 0o666) }},
-		{"a folder", "not a plain file", func(f string) error { return os.Mkdir(f, 0o755) }},
-		{"huge (CVE-2026-47262)", "larger than 1048576 bytes", func(f string) error {
-			return os.WriteFile(f, make([]byte, 1<<20+1), 0o644)
-		}},
-		{"a link that goes round", "too many levels of symbolic links", func(f string) error { return os.Symlink("passwd", f) }},
-		{"a link out of the root", "unable to find user web", func(f string) error { return os.Symlink(filepath.Join(outside, "etc/passwd"), f) }},
-		{"a link up and out", "unable to find user web", func(f string) error {
-			return os.Symlink("../../../../../../../.."+filepath.Join(outside, "etc/passwd"), f)
-		}},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			root := layer(t, map[string]string{"etc/group": group})
-			if err := c.make(filepath.Join(root, "etc/passwd")); err != nil {
-				t.Fatal(err)
-			}
-			_, err := oci.ResolveUser("web", []string{root})
-			refused(t, err, c.want)
-		})
-	}
-}
-
-// A link that stays inside means what it means in the container.
-func TestALinkInsideTheRootIsFollowed(t *testing.T) {
-	root := layer(t, map[string]string{"etc/group": group, "usr/lib/users": passwd})
-	if err := os.Symlink("/usr/lib/users", filepath.Join(root, "etc/passwd")); err != nil {
-		t.Fatal(err)
-	}
-	if u, err := oci.ResolveUser("web", []string{root}); err != nil || u.UID != 33 {
-		t.Errorf("got %+v, %v", u, err)
-	}
-}
-
-func TestTheTopmostLayerWins(t *testing.T) {
-	lower := accounts(t)
-	upper := layer(t, map[string]string{"etc/passwd": "web:x:99:99::/:/bin/sh\n"})
-	u, err := oci.ResolveUser("web", []string{t.TempDir(), upper, lower})
-	if err != nil || u.UID != 99 {
-		t.Errorf("got %+v, %v", u, err)
-	}
-	// Each file comes from the topmost layer that has it: the groups of web are below.
-	if want := []uint32{99, 60, 61}; !reflect.DeepEqual(u.AdditionalGids, want) {
-		t.Errorf("groups %v, want %v", u.AdditionalGids, want)
-	}
-}
-
-// A whiteout is a character device 0, 0: overlayfs, "whiteouts and opaque
-// directories".
-func TestAWhiteoutHidesTheFilesBelow(t *testing.T) {
-	testkit.Root(t)
-	lower := accounts(t)
-	upper := layer(t, map[string]string{"etc/motd": ""})
-	if err := unix.Mknod(filepath.Join(upper, "etc/passwd"), unix.S_IFCHR|0o600, 0); err != nil {
-		t.Fatal(err)
-	}
-	_, err := oci.ResolveUser("web", []string{upper, lower})
-	refused(t, err, "unable to find user web")
-	if u, err := oci.ResolveUser("web", []string{lower}); err != nil || u.UID != 33 {
-		t.Errorf("without the whiteout: %+v, %v", u, err)
 	}
 }

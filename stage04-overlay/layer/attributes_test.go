@@ -3,6 +3,7 @@ package layer_test
 import (
 	"archive/tar"
 	"bytes"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -275,26 +276,43 @@ func TestOverlayAttributesAreDropped(t *testing.T) {
 	}
 }
 
+// acl is an access control list, in version 2: owner rwx, user 1000 rwx, group
+// r-x, mask rwx, others none (man 5 acl; linux/posix_acl_xattr.h).
+const acl = "\x02\x00\x00\x00" + "\x01\x00\x07\x00\xff\xff\xff\xff" + "\x02\x00\x07\x00\xe8\x03\x00\x00" +
+	"\x04\x00\x05\x00\xff\xff\xff\xff" + "\x10\x00\x07\x00\xff\xff\xff\xff" + "\x20\x00\x00\x00\xff\xff\xff\xff"
+
 // A file gets the attributes of its entry, and none from its directory's
-// default access control list (man 5 acl).
+// default access control list or group; also not if the directory is the layer's.
 func TestNothingIsInherited(t *testing.T) {
 	testkit.Root(t)
-	// Version 2; owner rwx, user 1000 rwx, group r-x, mask rwx, others none.
-	acl := "\x02\x00\x00\x00" + "\x01\x00\x07\x00\xff\xff\xff\xff" + "\x02\x00\x07\x00\xe8\x03\x00\x00" +
-		"\x04\x00\x05\x00\xff\xff\xff\xff" + "\x10\x00\x07\x00\xff\xff\xff\xff" + "\x20\x00\x00\x00\xff\xff\xff\xff"
+	own := t.TempDir()
+	if err := errors.Join(unix.Setxattr(own, "system.posix_acl_default", []byte(acl), 0), os.Chown(own, 0, 99), unix.Chmod(own, 0o2775)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := layer.Apply(own, bytes.NewReader(archive(t, "a=1")), layer.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	same(t, attributes(t, own), []string{
+		". mode 40755 owner 0:0 device 0x0 time 0.000000000",
+		`a mode 100644 owner 0:0 device 0x0 time 0.000000000 content "1"`,
+	})
 	dir := apply(t, archiveOf(t,
 		tar.Header{Typeflag: tar.TypeDir, Name: "d/", Mode: 0o755, PAXRecords: map[string]string{
 			"SCHILY.xattr.system.posix_acl_default": acl,
 		}},
-		header("d/a=1"), header("d/s/"), header("d/l -> a")))
+		header("d/a=1"), header("d/s/"), header("d/l -> a"),
+		tar.Header{Typeflag: tar.TypeReg, Name: "listed", Mode: 0o600, PAXRecords: map[string]string{"SCHILY.xattr.system.posix_acl_access": acl}}))
 	if xattrsOf(t, dir+"/d") == "" {
 		t.Error("the default ACL itself is lost")
 	}
-	same(t, attributes(t, dir)[2:], []string{
+	same(t, attributes(t, dir)[2:5], []string{
 		`d/a mode 100644 owner 0:0 device 0x0 time 0.000000000 content "1"`,
 		`d/l mode 120777 owner 0:0 device 0x0 time 0.000000000 to "a"`,
 		"d/s mode 40755 owner 0:0 device 0x0 time 0.000000000",
 	})
+	if got := attributes(t, dir)[5]; !strings.HasPrefix(got, "listed mode 100600 ") || !strings.Contains(got, "posix_acl_access") {
+		t.Errorf("%s: want mode 100600, and a list", got)
+	}
 }
 
 // A hard link to a file of a lower layer copies it up with everything.

@@ -106,9 +106,9 @@ func TestPathsMayHoldTheCharactersOfTheOptions(t *testing.T) {
 	for _, odd := range []string{`a:b`, `a,b`, `a\b`, `a\:b`, `a,upperdir=b`, `\`, `:`, `a b`, `ü`, strings.Repeat("long", 60)} {
 		t.Run(odd[:min(len(odd), 20)], func(t *testing.T) {
 			dir := t.TempDir() + "/" + odd
-			write(t, dir+"/"+odd+"/file", "below")
+			write(t, dir+"/"+odd+"/"+odd+"/file", "below")
 			write(t, dir+"/other"+odd+"/file2", "above")
-			lower := []string{dir + "/other" + odd, dir + "/" + odd}
+			lower := []string{dir + "/other" + odd, dir + "/" + odd + "/" + odd}
 			stack, err := overlay.Prepare(dir+"/writable"+odd, lower)
 			if err != nil {
 				t.Fatal(err)

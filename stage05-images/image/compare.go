@@ -24,7 +24,13 @@ import (
 // errDifferent; other errors say that the comparison failed. Both lie in folders
 // that only we may enter, so that paths are safe to use; links are not followed.
 func sameTree(a, b string) error {
-	return walkTree(a, b, ".")
+	return (&trees{a: a, b: b}).same(".")
+}
+
+// trees are two directories that are compared.
+type trees struct {
+	a, b string
+	p, q [64 << 10]byte // for contents and attributes: XATTR_LIST_MAX, XATTR_SIZE_MAX
 }
 
 // errDifferent is the kind of what sameTree finds.
@@ -33,35 +39,37 @@ var errDifferent = errors.New("is not what its blob unpacks to")
 // different says what is different.
 func different(name, what string) error { return fmt.Errorf("%q %w: %s", name, errDifferent, what) }
 
-// walkTree compares the files of one name, and what is below them.
-func walkTree(a, b, name string) error {
-	if err := sameFile(filepath.Join(a, name), filepath.Join(b, name), name); err != nil {
+// same compares the files of one name, and what is below them.
+func (t *trees) same(name string) error {
+	a, b := filepath.Join(t.a, name), filepath.Join(t.b, name)
+	if err := t.sameFile(a, b, name); err != nil {
 		return err
 	}
-	info, err := os.Lstat(filepath.Join(a, name))
+	info, err := os.Lstat(a)
 	if err != nil || !info.IsDir() {
 		return err
 	}
-	in, err := names(filepath.Join(a, name))
+	in, err := names(a)
 	if err != nil {
 		return err
 	}
-	others, err := names(filepath.Join(b, name))
+	others, err := names(b)
 	if err != nil {
 		return err
 	}
-	for _, n := range append(in, others...) {
-		if slices.Contains(in, n) != slices.Contains(others, n) {
-			return different(filepath.Join(name, n), "it is there in one of them only")
+	for i := range max(len(in), len(others)) { // both are sorted
+		if i >= len(others) || i < len(in) && in[i] < others[i] {
+			return different(filepath.Join(name, in[i]), "it should not be there")
 		}
-	}
-	for _, n := range in {
-		if err := walkTree(a, b, filepath.Join(name, n)); err != nil {
+		if i >= len(in) || in[i] > others[i] {
+			return different(filepath.Join(name, others[i]), "it is missing")
+		}
+		if err := t.same(filepath.Join(name, in[i])); err != nil {
 			return err
 		}
 	}
 	// Last, since what is different in a directory has mostly changed its time, too.
-	other, err := os.Lstat(filepath.Join(b, name))
+	other, err := os.Lstat(b)
 	if err == nil && !info.ModTime().Equal(other.ModTime()) {
 		err = different(name, "its time of change is another")
 	}
@@ -78,7 +86,7 @@ func names(dir string) (all []string, err error) {
 }
 
 // sameFile compares two files, and not what is below them.
-func sameFile(a, b, name string) error {
+func (t *trees) sameFile(a, b, name string) error {
 	var x, y unix.Stat_t
 	if err := errors.Join(unix.Lstat(a, &x), unix.Lstat(b, &y)); err != nil {
 		return fmt.Errorf("%q: %w", name, err)
@@ -97,14 +105,14 @@ func sameFile(a, b, name string) error {
 	case kind != unix.S_IFDIR && x.Nlink != y.Nlink:
 		return different(name, fmt.Sprintf("it has %d names and not %d", x.Nlink, y.Nlink))
 	}
-	err := sameXattrs(a, b, name)
+	err := t.sameXattrs(a, b, name)
 	switch {
 	case err != nil:
 		return err
 	case x.Mode&unix.S_IFMT == unix.S_IFLNK:
 		err = sameLink(a, b, name)
 	case x.Mode&unix.S_IFMT == unix.S_IFREG:
-		err = sameContent(a, b, name)
+		err = t.sameContent(a, b, name)
 	}
 	if err == nil && x.Mtim != y.Mtim && x.Mode&unix.S_IFMT != unix.S_IFDIR && !isWhiteout(x) {
 		err = different(name, "its time of change is another")
@@ -130,9 +138,9 @@ func sameLink(a, b, name string) error {
 }
 
 // sameXattrs compares extended attributes: xattr(7).
-func sameXattrs(a, b, name string) error {
-	x, first := xattrs(a)
-	y, second := xattrs(b)
+func (t *trees) sameXattrs(a, b, name string) error {
+	x, first := t.xattrs(a)
+	y, second := t.xattrs(b)
 	if err := errors.Join(first, second); err != nil {
 		return fmt.Errorf("%q: %w", name, err)
 	}
@@ -143,32 +151,27 @@ func sameXattrs(a, b, name string) error {
 }
 
 // xattrs lists the attributes of a file as name=value, sorted.
-func xattrs(file string) (all []string, err error) {
-	list := make([]byte, 64<<10) // XATTR_LIST_MAX of linux/limits.h
-	n, err := unix.Llistxattr(file, list)
+func (t *trees) xattrs(file string) (all []string, err error) {
+	n, err := unix.Llistxattr(file, t.p[:])
 	if errors.Is(err, unix.ENOTSUP) {
 		return nil, nil
 	}
-	if err != nil {
+	if err != nil || n == 0 {
 		return nil, err
 	}
-	value := make([]byte, 64<<10) // XATTR_SIZE_MAX
-	for key := range strings.SplitSeq(strings.TrimSuffix(string(list[:n]), "\x00"), "\x00") {
-		if key == "" {
-			continue
-		}
-		n, err := unix.Lgetxattr(file, key, value)
+	for key := range strings.SplitSeq(strings.TrimSuffix(string(t.p[:n]), "\x00"), "\x00") {
+		n, err := unix.Lgetxattr(file, key, t.q[:])
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, key+"="+string(value[:n]))
+		all = append(all, key+"="+string(t.q[:n]))
 	}
 	slices.Sort(all)
 	return all, nil
 }
 
 // sameContent compares two regular files of the same size.
-func sameContent(a, b, name string) error {
+func (t *trees) sameContent(a, b, name string) error {
 	x, err := os.Open(a)
 	if err != nil {
 		return err
@@ -179,11 +182,10 @@ func sameContent(a, b, name string) error {
 		return err
 	}
 	defer y.Close()
-	p, q := make([]byte, 64<<10), make([]byte, 64<<10)
 	for {
-		n, first := io.ReadFull(x, p)
-		m, second := io.ReadFull(y, q)
-		if n != m || !bytes.Equal(p[:n], q[:m]) {
+		n, first := io.ReadFull(x, t.p[:])
+		m, second := io.ReadFull(y, t.q[:])
+		if n != m || !bytes.Equal(t.p[:n], t.q[:m]) {
 			return different(name, "its content is another")
 		}
 		if errors.Is(first, io.EOF) || errors.Is(first, io.ErrUnexpectedEOF) {

@@ -9,15 +9,21 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"skiff.example/stage01-chroot/hint"
 )
 
-// Ready unpacks the layers of the image that a word means, as far as they are not,
-// and returns it. All blobs must be there, and hash to their names.
+// Ready is Find for who is about to run the image: what has blobs and no unpacked
+// layers is unpacked. The blobs must be there, and hash to their names.
 func (s *Store) Ready(ctx context.Context, word string) (img *Image, err error) {
+	if img, err = s.Find(word); !errors.Is(err, fs.ErrNotExist) {
+		return img, err
+	}
 	in, err := s.Ingest(ctx)
 	if err != nil {
 		return nil, err
@@ -32,9 +38,9 @@ func (s *Store) Ready(ctx context.Context, word string) (img *Image, err error) 
 		return nil, err
 	}
 	if err := in.unpackLayers(ctx, d); err != nil {
-		return nil, fmt.Errorf("image %q: %w", word, err)
+		return nil, hint.Add(fmt.Errorf("image %q: %w", word, err), "the store is damaged; pull the image again")
 	}
-	return s.load(d.Annotations[ocispec.AnnotationRefName], d)
+	return s.Find(word)
 }
 
 // unpackLayers unpacks the layers of the manifest d, the lowest first.

@@ -57,20 +57,21 @@ var faults = []fault{
 			s.Mounts = append(s.Mounts, specs.Mount{Destination: "/proc", Type: "dreamfs", Source: "none"})
 		})
 	}},
-	{"no such directory", func(b *bundle) { b.edit(func(s *specs.Spec) { s.Process.Cwd = "/nowhere" }) }},
+	{"no such directory", func(b *bundle) { b.edit(func(s *specs.Spec) { s.Process.Cwd = "/bin/sh" }) }},
 	{"no such command", func(b *bundle) { b.edit(program("nonesuch")) }},
 	{"no such file", func(b *bundle) { b.edit(program("/bin/nonesuch")) }},
 	{"not executable", func(b *bundle) {
 		b.must(os.WriteFile(b.path("text"), []byte("hello\n"), 0o644))
 		b.edit(program("/text"))
 	}},
+	{"a folder as program", func(b *bundle) { b.edit(program("/bin")) }},
+	{"a program without a name", func(b *bundle) { b.edit(program("")) }},
 }
 
 // faultsOfTheProgram are those that start finds: there is none, or only execve(2)
 // can tell.
 var faultsOfTheProgram = []fault{
 	{"no process", func(b *bundle) { b.edit(func(s *specs.Spec) { s.Process = nil }) }},
-	{"a folder", func(b *bundle) { b.edit(program("/bin")) }},
 	{"no program at all", func(b *bundle) {
 		b.must(os.WriteFile(b.path("text"), []byte("hello\n"), 0o755))
 		b.edit(program("/text"))

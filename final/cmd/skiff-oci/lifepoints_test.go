@@ -65,7 +65,7 @@ func TestMust1ACreateThatFailsLeavesNothing(t *testing.T) {
 	for name, edit := range map[string]func(*specs.Spec){
 		"no such program":   program("nonesuch"),
 		"nobody listens":    func(*specs.Spec) {},
-		"no such directory": func(s *specs.Spec) { program("true")(s); s.Process.Cwd = "/nowhere" },
+		"no such directory": func(s *specs.Spec) { program("true")(s); s.Process.Cwd = "/bin/sh" },
 	} {
 		b := newBundle(t, edit)
 		pidFile := filepath.Join(t.TempDir(), "pid")

@@ -3,9 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
 )
 
 // The commands that end a container, stop it for a while, or take it away: kill,
@@ -31,13 +34,16 @@ func killCommand() *cli.Command {
 	}
 }
 
-// parseSignal reads a signal as a number or a name, with or without SIG; none
-// is SIGTERM.
+// parseSignal reads a signal as kill(1) takes it, a number or a name: 15, TERM,
+// SIGTERM; none is SIGTERM. See signal(7).
 func parseSignal(text string) (syscall.Signal, error) {
 	if text == "" {
 		return syscall.SIGTERM, nil
 	}
-	if s, ok := signalByName(text); ok {
+	if n, err := strconv.Atoi(text); err == nil && n >= 0 && n <= 64 { // 0 only looks whether the process is there: kill(2)
+		return syscall.Signal(n), nil
+	}
+	if s := unix.SignalNum("SIG" + strings.TrimPrefix(strings.ToUpper(text), "SIG")); s != 0 {
 		return s, nil
 	}
 	return 0, fmt.Errorf("kill: unknown signal %q", text)

@@ -72,7 +72,6 @@ var faults = []struct {
 	{"not executable", 126, command("run", "IMAGE", "/text")},
 	{"a folder", 126, command("run", "IMAGE", "/bin")},
 	{"no program at all", 126, command("run", "IMAGE", "/no-program")},
-	{"no such directory", 125, command("run", "--workdir", "/nowhere", "IMAGE")},
 	{"no such user", 125, command("run", "--user", "nobody-here", "IMAGE")},
 	{"no such network", 125, command("run", "--network", "moon", "IMAGE")},
 	{"no such platform", 125, command("run", "--platform", "linux", "IMAGE")},

@@ -45,6 +45,22 @@ func TestImagesGoIntoAnArchiveAndComeBack(t *testing.T) {
 	}
 }
 
+// The store is an image layout: skopeo writes to it, and what it has written runs.
+func TestAnImageThatSkopeoPutIntoTheStore(t *testing.T) {
+	testkit.HostUnchanged(t)
+	testkit.Need(t, "skopeo")
+	m := newMachine(t).pulled()
+	archive := filepath.Join(t.TempDir(), "box.tar")
+	m.ok("save", "-o", archive, m.image)
+	m.ok("rmi", m.image)
+	tool(m, "skopeo", "copy", "--quiet", "oci-archive:"+archive, "oci:"+m.root+"/images:docker.io/library/other:1")
+	m.disturb.Store(refuse)
+	m.image = "other:1"
+	if out := m.run([]string{"--network", "none"}, "echo", "hello"); out != "hello\n" {
+		t.Errorf("%q", out)
+	}
+}
+
 // What is in use says so; with --force its name goes, and its files stay until the
 // container has ended.
 func TestAnImageInUse(t *testing.T) {

@@ -163,7 +163,7 @@ func TestExplainPrintsTheSteps(t *testing.T) {
 	testkit.HostUnchanged(t)
 	m := newMachine(t).pulled()
 	got := m.do("run", "--explain", m.image)
-	for _, step := range []string{"# stack the layers (chapter 4)", `mount("overlay"`, "pivot_root(", " µs  "} {
+	for _, step := range []string{"# stack the layers (chapter 4)", `fsopen("overlay"`, "pivot_root(", " µs  "} {
 		if !strings.Contains(got.err, step) {
 			t.Errorf("no %q in\n%s", step, got.err)
 		}
