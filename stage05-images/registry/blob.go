@@ -23,22 +23,20 @@ import (
 // errStalled says that a connection stood, but nothing came.
 var errStalled = errors.New("the connection brought nothing any more")
 
-// fetchFrom opens the blob at an address, from the offset on. A server that has no
-// more there returns an empty body.
+// fetchFrom opens the blob at an address, from the offset on. A server that does
+// not understand ranges is asked for all of it.
 func fetchFrom(ctx context.Context, client *http.Client, address string, d ocispec.Descriptor, offset int64) (io.ReadCloser, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
-	if err != nil {
-		return nil, err
-	}
+	var rest string
 	if offset > 0 {
-		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", offset))
+		rest = fmt.Sprintf("bytes=%d-%d", offset, d.Size-1)
 	}
-	resp, err := client.Do(req)
+	resp, err := ask(ctx, client, address, rest)
+	if err == nil && resp.StatusCode == http.StatusRequestedRangeNotSatisfiable {
+		resp.Body.Close()
+		resp, err = ask(ctx, client, address, "")
+	}
 	if err != nil {
 		return nil, err
-	}
-	if resp.StatusCode == http.StatusRequestedRangeNotSatisfiable {
-		return http.NoBody, resp.Body.Close()
 	}
 	if err := transport.CheckError(resp, http.StatusOK, http.StatusPartialContent); err != nil {
 		resp.Body.Close()
@@ -49,6 +47,18 @@ func fetchFrom(ctx context.Context, client *http.Client, address string, d ocisp
 		return nil, err
 	}
 	return resp.Body, nil
+}
+
+// ask sends a GET request, perhaps for a range only.
+func ask(ctx context.Context, client *http.Client, address, bytes string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, err
+	}
+	if bytes != "" {
+		req.Header.Set("Range", bytes)
+	}
+	return client.Do(req)
 }
 
 // position makes sure that the body of resp is the blob from the offset on. A
