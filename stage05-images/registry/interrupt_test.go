@@ -130,3 +130,19 @@ func unfinished(t *testing.T, dir string) []string {
 	}
 	return found
 }
+
+func TestCancelWhileTheRegistryIsBusy(t *testing.T) {
+	testkit.HostUnchanged(t)
+	hub, store := serve(t), first(openStore(t))
+	ref := hub.push(t, two(t), "x:1")
+	f, _ := busy("/manifests/", 100, http.StatusTooManyRequests, "30")
+	hub.inject(f)
+	ctrlC := errors.New("interrupted")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	time.AfterFunc(100*time.Millisecond, func() { cancel(ctrlC) })
+	begin := time.Now()
+	_, err := registry.Pull(ctx, store, ref, registry.Options{Platform: amd64})
+	if took := time.Since(begin); !errors.Is(err, ctrlC) || took > 2*time.Second {
+		t.Errorf("after %v: %v", took, err)
+	}
+}

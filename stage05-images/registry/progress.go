@@ -195,6 +195,9 @@ func (b *bars) title() string {
 
 func (b *bars) at(i int, bytes int64) {
 	b.mutex.Lock()
+	if b.came[i] == 0 { // the layer begins now, and so does the time that its speed counts
+		b.layers[i].DecoratorAverageAdjust(time.Now())
+	}
 	b.sum += bytes - b.came[i]
 	b.came[i] = bytes
 	sum := b.sum
