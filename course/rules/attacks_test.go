@@ -15,6 +15,7 @@ import (
 const (
 	runtime   = "final/cmd/skiff-oci"
 	oci       = "final/oci"
+	account   = "final/engine/account"
 	mounts    = "stage02-namespaces/mount"
 	processes = "stage02-namespaces"
 )
@@ -32,8 +33,9 @@ var attacks = []struct {
 	{"CVE-2022-24769, 2022-27649 to 27652, 2025-27612: so are those of exec", runtime, "TestCapabilitiesThatExecAddsAreNotInherited"},
 	{"CVE-2021-43784: a length overflows", runtime, "TestLongThingsArriveWhole"},
 	{"CVE-2026-30892: a user is another one", runtime, "TestEveryFormOfAUser"},
-	{"CVE-2024-40635, 2026-46680: an id out of range", oci, "TestANumberOutOfRangeIsNoName TestAConfigurationThatCannotBeIsRefused"},
-	{"CVE-2026-47262, 2024-9676: a passwd that harms its reader", oci, "TestAPasswdMadeToHarmTheReader"},
+	{"CVE-2024-40635, 2026-46680: an id out of range", account, "TestANumberOutOfRangeIsNoName"},
+	{"the same, of a configuration", oci, "TestAConfigurationThatCannotBeIsRefused"},
+	{"CVE-2026-47262, 2024-9676: a passwd that harms its reader", account, "TestAPasswdMadeToHarmTheReader"},
 	// CVE-2022-4318, 2026-15809, a line break in HOME: nothing here writes a passwd.
 	{"CVE-2022-2989, 2022-2990, 2023-25173: groups of the caller stay", runtime, "TestMust20GroupsAndDescriptors"},
 	{"the same, as a plan", "final/security", "TestRootKeepsNothingAcrossAChangeOfUser"},

@@ -40,8 +40,8 @@ type mmMap struct {
 	startCode, endCode, startData, endData uint64
 	startBrk, brk, startStack              uint64
 	argStart, argEnd, envStart, envEnd     uint64
-	auxv                                   uint64
-	auxvSize, exe                          uint32
+	_                                      uint64 // auxv
+	_, exe                                 uint32 // auxv_size, exe_fd
 }
 
 // mmMapArg is the address of such a structure, which has itself addresses in it.

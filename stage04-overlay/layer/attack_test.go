@@ -120,6 +120,14 @@ func TestAttacksStayInside(t *testing.T) {
 			checkAttack(t, dir, err, attack.want, attack.err)
 			same(t, attributes(t, lower), before)
 			checkSurroundings(t, outside)
+
+			// The same before the layer below is known.
+			if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o755)); err != nil {
+				t.Fatal(err)
+			}
+			_, err = applyLoose(t, dir, archive(t, attack.layer...), o)
+			checkAttack(t, dir, err, attack.want, attack.err)
+			checkSurroundings(t, outside)
 		})
 	}
 }

@@ -74,7 +74,8 @@ func stayInside(t *testing.T, below, above []byte) {
 	o.Lower = []string{lower}
 	_, errAbove := layer.Apply(dir, bytes.NewReader(above), o)
 	checkSurroundings(t, outside)
-	loose, _, errLoose := applyLoose(t, above, o)
+	loose := t.TempDir()
+	_, errLoose := applyLoose(t, loose, above, o)
 	if (errLoose == nil) != (errAbove == nil) {
 		t.Fatalf("in order: error %v, before those below: error %v", errAbove, errLoose)
 	}

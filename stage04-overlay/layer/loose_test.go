@@ -15,24 +15,20 @@ import (
 
 // applyLoose unpacks a layer before those below it are known. It says whether
 // that went well: else the layer was unpacked again, in order.
-func applyLoose(t testing.TB, archive []byte, o layer.Options) (dir string, loose bool, err error) {
+func applyLoose(t testing.TB, dir string, archive []byte, o layer.Options) (loose bool, err error) {
 	t.Helper()
-	dir = t.TempDir()
 	l, err := layer.ApplyLoose(dir, bytes.NewReader(archive), o)
 	if err == nil {
 		_, err = l.Settle(o.Lower)
 	}
 	if !errors.Is(err, layer.ErrInOrder) {
-		return dir, true, err
+		return true, err
 	}
-	if err := os.RemoveAll(dir); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Mkdir(dir, 0o700); err != nil {
+	if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o700)); err != nil {
 		t.Fatal(err)
 	}
 	_, err = layer.Apply(dir, bytes.NewReader(archive), o)
-	return dir, false, err
+	return false, err
 }
 
 // Which layers of mergeTests, and which others, can only be unpacked in order.
@@ -94,9 +90,9 @@ func sameLoose(t testing.TB, layers ...lines) (loose bool) {
 		a := archive(t, lines...)
 		dir := t.TempDir()
 		_, err := layer.Apply(dir, bytes.NewReader(a), layer.Options{Lower: lower})
-		var again string
+		again := t.TempDir()
 		var errLoose error
-		again, loose, errLoose = applyLoose(t, a, layer.Options{Lower: lower})
+		loose, errLoose = applyLoose(t, again, a, layer.Options{Lower: lower})
 		if fmt.Sprint(err) != fmt.Sprint(errLoose) {
 			t.Fatalf("in order: error %v, loose: error %v", err, errLoose)
 		}

@@ -41,6 +41,9 @@ func execCommand() *cli.Command {
 			&cli.BoolFlag{Name: "ignore-paused", Usage: "in a paused container, wait until it is resumed"},
 		),
 		Action: func(c *cli.Context) error {
+			if c.NArg() == 0 {
+				return hint.Add(errors.New("exec: got no arguments, want the id of a container and a program"), "skiff-oci exec --help")
+			}
 			status, err := execute(c)
 			if err != nil {
 				return execFailure{fmt.Errorf("exec: %w", err)}
@@ -53,10 +56,7 @@ func execCommand() *cli.Command {
 // execute runs the program.
 func execute(c *cli.Context) (status int, err error) {
 	args := c.Args().Slice()
-	switch {
-	case len(args) == 0:
-		return 0, hint.Add(errors.New("got no arguments, want the id of a container and a program"), "skiff-oci exec --help")
-	case len(args) == 1 && c.String("process") == "":
+	if len(args) == 1 && c.String("process") == "" {
 		return 0, hint.Add(errors.New("no program is named"), "give it after the container's id, or a file with --process")
 	}
 	options, err := optionsOf(c)

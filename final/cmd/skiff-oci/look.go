@@ -80,6 +80,9 @@ func listCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
+			if c.NArg() > 0 {
+				return fmt.Errorf("list: got %d arguments, want none", c.NArg())
+			}
 			states, err := runtimeOf(c).List()
 			if printed := printList(states, asJSON, c.Bool("quiet")); err == nil {
 				err = printed

@@ -69,11 +69,10 @@ func newApp() *cli.App {
 			checkpointCommand(), createCommand(), deleteCommand(), eventsCommand(), execCommand(), featuresCommand(), killCommand(), listCommand(),
 			pauseCommand(), psCommand(), restoreCommand(), resumeCommand(), runCommand(), specCommand(), startCommand(), stateCommand(), updateCommand(),
 		},
-		HideHelpCommand: true,
-		Before:          before,
-		ExitErrHandler:  report,
-		Action:          unknownCommand,
-		OnUsageError:    usageError,
+		Before:         before,
+		ExitErrHandler: report,
+		Action:         unknownCommand,
+		OnUsageError:   usageError,
 	}
 	for _, command := range app.Commands {
 		command.OnUsageError, command.HideHelpCommand = usageError, true // a container may be called "help"
