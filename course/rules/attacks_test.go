@@ -18,6 +18,10 @@ const (
 	account   = "final/engine/account"
 	mounts    = "stage02-namespaces/mount"
 	processes = "stage02-namespaces"
+	layers    = "stage04-overlay/layer"
+	images    = "stage05-images/image"
+	registry  = "stage05-images/registry"
+	engine    = "final/cmd/skiff"
 )
 
 var attacks = []struct {
@@ -60,6 +64,21 @@ var attacks = []struct {
 	{"CVE-2022-0492: release_agent", "stage03-cgroups", "TestNoReleaseAgent TestTheCgroupMountIsReadOnly"},
 	{"GHSA-6fw5-f8r9-fgfm: heat and power tell of others' work", oci, "TestWhatTellsOfOthersWorkIsMasked"},
 	{"the cover of a masked file is the host's device", runtime, "TestTheCoverOfAMaskedFileCannotBeChanged"},
+
+	// Unpacking, images, registries.
+	{"CVE-2021-32760, 2025-47290, 2021-29136: a tar file leads out", layers, "TestAttacksStayInside TestHeadersThatAreRefused"},
+	{"the same, of archives of images", images, "TestHostileArchives"},
+	{"CVE-2024-3727: a digest is a path", images, "TestADigestThatIsAPathIsRefused"},
+	{"CVE-2021-41190: a manifest is an index, too", images, "TestAManifestMeansOneThing"},
+	{"CVE-2020-15157: a foreign host learns the password", registry, "TestAnotherHostLearnsNoPassword TestARedirectDoesNotLeadInside"},
+	{"CVE-2023-25153, 2025-58183: bombs", layers, "TestBombs TestBombsInMemory"},
+	{"the same, from a registry", images, "TestABombDoesNotGoOff"},
+	{"the same, JSON", images, "TestJSONIsBoundedAndVerified"},
+	{"CVE-2021-41103, 2024-25621: others look into the state", images, "TestOpenMakesAnEmptyLayoutThatNobodyElseCanEnter TestOpenNarrowsWhatIsTooWide"},
+	{"the same, of containers", "stage04-overlay/overlay", "TestOthersCannotEnterTheWritableLayer"},
+	{"CVE-2022-23648: a volume leads out of the image", images, "TestVolumesAreAbsolute"},
+	{"the same, in a run", engine, "TestVolumesBelowAReadOnlyRoot"},
+	{"CVE-2026-53488: a label becomes a command", engine, "TestWhatAnImageSaysAboutItself"},
 
 	{"TIOCSTI: the caller's terminal is typed into", runtime, "TestTheCallersTerminalCannotBeTypedInto"},
 	{"the chroot of chapter 1 is left", processes, "TestNoWayOut TestDescriptorsDoNotLeak TestTheHostsProcessesAreOutOfReach"},
