@@ -53,6 +53,9 @@ type Config struct {
 	// Connect gives the new process, which waits meanwhile, a network. Nil
 	// does nothing.
 	Connect func(j *journal.Journal, pid int) error
+	// Ended is called by Run when the program has ended well, status 0, and what
+	// Prepare has made is still there. Nil does nothing.
+	Ended func() error
 
 	Options
 	Keep         bool // Run leaves the container when its program has ended, for Delete

@@ -51,7 +51,11 @@ func (r *Runtime) Run(config Config) (status int, err error) {
 	}
 	end, err := c.wait(signals, c.deliver)
 	c.warnOfEnd(end)
-	return exitStatus(end), errors.Join(err, drained())
+	status, err = exitStatus(end), errors.Join(err, drained())
+	if config.Ended != nil && status == 0 && err == nil {
+		err = config.Ended()
+	}
+	return status, err
 }
 
 // begin lets the program begin, and runs the hooks before and after.

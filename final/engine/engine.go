@@ -50,8 +50,8 @@ func (e *Engine) Pull(ctx context.Context, reference string, platform ocispec.Pl
 	return registry.Pull(ctx, store, reference, registry.Options{Progress: e.Out, Platform: platform})
 }
 
-// findOrPull returns an image that is in the store, or gets it.
-func (e *Engine) findOrPull(ctx context.Context, store *image.Store, word string, platform ocispec.Platform) (*image.Image, error) {
+// FindOrPull returns an image that is in the store, or gets it.
+func (e *Engine) FindOrPull(ctx context.Context, store *image.Store, word string, platform ocispec.Platform) (*image.Image, error) {
 	img, err := store.Ready(ctx, word)
 	if errors.Is(err, image.ErrNotFound) {
 		return registry.Pull(ctx, store, word, registry.Options{Progress: e.Out, Platform: platform})

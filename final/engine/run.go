@@ -81,19 +81,15 @@ func (e *Engine) Run(ctx context.Context, o Options) (status int, err error) {
 		return 0, err
 	}
 	defer release()
-	img, err := e.findOrPull(ctx, store, o.Image, o.Platform)
+	img, err := e.FindOrPull(ctx, store, o.Image, o.Platform)
 	if err != nil {
 		return 0, err
 	}
-	spec, err := configure(img, o)
+	run, err := e.newRun(img, o)
 	if err != nil {
 		return 0, err
 	}
-	run := &run{engine: e, options: o, image: img, spec: spec}
-	config := container.Config{
-		ID: o.Name, Bundle: e.Root, Spec: spec, Prepare: run.prepare, Connect: run.connect,
-		Options: container.Options{Warn: e.Out, Timed: o.Explain != nil},
-	}
+	config := run.config()
 	config.Observe = func(_ *plan.Plan, times []launch.Timing) {
 		release()
 		if o.Explain != nil {
@@ -101,6 +97,23 @@ func (e *Engine) Run(ctx context.Context, o Options) (status int, err error) {
 		}
 	}
 	return e.runtime().Run(config)
+}
+
+// newRun decides what the container is like.
+func (e *Engine) newRun(img *image.Image, o Options) (*run, error) {
+	spec, err := configure(img, o)
+	if err != nil {
+		return nil, err
+	}
+	return &run{engine: e, options: o, image: img, spec: spec}, nil
+}
+
+// config is what package container is told of it.
+func (r *run) config() container.Config {
+	return container.Config{
+		ID: r.options.Name, Bundle: r.engine.Root, Spec: r.spec, Prepare: r.prepare, Connect: r.connect,
+		Options: container.Options{Warn: r.engine.Out, Timed: r.options.Explain != nil},
+	}
 }
 
 // newID makes up an id.

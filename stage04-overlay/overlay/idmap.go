@@ -50,11 +50,7 @@ func (s Stack) IDMapped(uids, gids []specs.LinuxIDMapping) (*os.File, error) {
 		if err := plan.Run(p); err != nil {
 			return -1, err
 		}
-		fd, err := unix.OpenTree(unix.AT_FDCWD, place, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
-		if err != nil {
-			return -1, fmt.Errorf("take the mount of the layers: %w", err)
-		}
-		return fd, nil
+		return takeMount(place)
 	})
 }
 

@@ -28,6 +28,9 @@ type Door struct {
 	// Users tells which containers run on which image: the digest of its manifest →
 	// their names. nil: whoever runs an image holds a lease, see image.Store.Hold.
 	Users func(*cli.Context) (map[digest.Digest][]string, error)
+	// Hidden tells whether a reference is one that images leaves out unless it is
+	// asked for all. nil: none is.
+	Hidden func(reference string) bool
 	// Flags are those that each command of the program has.
 	Flags []cli.Flag
 }

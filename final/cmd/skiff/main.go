@@ -40,7 +40,7 @@ func main() {
 			&cli.StringFlag{Name: "root", Value: "/var/lib/skiff", Usage: "folder for images and for what containers write"},
 			&cli.StringFlag{Name: "state", Value: "/run/skiff", Usage: "folder for the state of containers"},
 		},
-		Commands:        slices.Concat([]*cli.Command{runCommand(), doctorCommand()}, registry.Commands(openStore), imageCommands()),
+		Commands:        slices.Concat([]*cli.Command{runCommand(), buildCommand(), doctorCommand()}, registry.Commands(openStore), imageCommands()),
 		HideHelpCommand: true,
 		ExitErrHandler:  func(*cli.Context, error) {}, // main does it
 		Action:          unknownCommand,
