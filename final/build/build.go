@@ -146,7 +146,7 @@ func (b *builder) build(ctx context.Context) (*image.Image, error) {
 		}
 	}
 	s := b.done[target]
-	img, err := b.save(ctx, s, b.cacheName(s.key))
+	img, err := b.save(ctx, s, cacheName(s.key))
 	for _, tag := range b.Tags {
 		if err == nil {
 			img, err = b.save(ctx, s, tag)

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/klauspost/compress/gzip"
@@ -26,15 +27,31 @@ import (
 // own, so that collecting garbage and checking the store need to know nothing of
 // builds; and one can run it, to see why the next step fails.
 
-// CacheRepository is where the images of single steps have their names: the tag is
+// cacheRepository is where the images of single steps have their names: the tag is
 // the key of the step.
-const CacheRepository = "skiff.example/build-cache"
+const cacheRepository = "skiff.example/build-cache"
+
+// IsStep tells whether a reference is that of a step.
+func IsStep(reference string) bool { return strings.HasPrefix(reference, cacheRepository+":") }
+
+// Forget takes the names of all steps away; collecting garbage then removes what no
+// other image needs.
+func Forget(ctx context.Context, store *image.Store) error {
+	entries, err := store.List()
+	for _, e := range entries {
+		if IsStep(e.Reference) {
+			_, failed := store.Remove(ctx, e.Reference, nil)
+			err = errors.Join(err, failed)
+		}
+	}
+	return err
+}
 
 // comment is in the history of an image, beside each step that was done here.
 const comment = "skiff build"
 
 // cacheName is the name of the image that a step has made.
-func (b *builder) cacheName(key string) string { return CacheRepository + ":" + key }
+func cacheName(key string) string { return cacheRepository + ":" + key }
 
 // key is the name of a step: a hash of the step before and of all that decides what
 // this one makes.
@@ -45,7 +62,7 @@ func (b *builder) key(before string, parts ...string) string {
 		epoch = b.Epoch.UTC().String()
 	}
 	fmt.Fprintf(h, "%q %q %q", before, epoch, parts)
-	return fmt.Sprintf("%x", h.Sum(nil))
+	return fmt.Sprintf("%x", h.Sum(nil)[:16])
 }
 
 // cached looks for a step that was done before; then s is what it had made.
@@ -53,7 +70,7 @@ func (b *builder) cached(s *stage, key string) bool {
 	if b.NoCache {
 		return false
 	}
-	img, err := b.store.Find(b.cacheName(key))
+	img, err := b.store.Find(cacheName(key))
 	if err != nil {
 		return false // not there, or damaged: it is made again
 	}
@@ -107,7 +124,7 @@ func (b *builder) layer(ctx context.Context, s *stage, key, text string, write f
 	s.key, s.blobs, s.dirs = key, append(s.blobs, blob), slices.Insert(slices.Clone(s.dirs), 0, dir)
 	s.config.Created = b.now()
 	s.config.History = append(s.config.History, ocispec.History{Created: s.config.Created, CreatedBy: text, Comment: comment})
-	_, err = b.save(ctx, s, b.cacheName(key))
+	_, err = b.save(ctx, s, cacheName(key))
 	return err
 }
 

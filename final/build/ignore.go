@@ -17,7 +17,9 @@ import (
 // .dockerignore: what of the context is not to be seen by COPY and ADD.
 
 // ignored tells what is not to be seen. The zero value ignores nothing.
-type ignored struct{ patterns *patternmatcher.PatternMatcher }
+type ignored struct {
+	patterns *patternmatcher.PatternMatcher
+}
 
 // maxIgnored is how large the list may be, in bytes.
 const maxIgnored = 1 << 20

@@ -44,6 +44,7 @@ func (d Door) Commands() []*cli.Command {
 	whole := &cli.BoolFlag{Name: "no-trunc", Usage: "write digests and texts in full"}
 	return []*cli.Command{
 		d.command("images", "", "list the images: their names, IDs, and how large they are", 0, images, quiet, whole, asJSON, format,
+			&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "list the steps of builds, too"},
 			&cli.BoolFlag{Name: "digests", Usage: "write the digests of the manifests, too"}),
 		d.command("inspect", "IMAGE…", "tell all about images, as JSON", 1, inspect, format,
 			&cli.BoolFlag{Name: "pretty", Usage: "write for people"}),
@@ -70,6 +71,8 @@ type call struct {
 	users map[digest.Digest][]string
 	words []string
 	out   io.Writer
+
+	hidden func(reference string) bool
 }
 
 // command is a command with the store open.
@@ -84,7 +87,7 @@ func (d Door) command(name, words, usage string, least int, do func(call) error,
 		if err != nil {
 			return err
 		}
-		k := call{Context: c, store: store, words: given, out: c.App.Writer}
+		k := call{Context: c, store: store, words: given, out: c.App.Writer, hidden: d.Hidden}
 		if d.Users != nil {
 			if k.users, err = d.Users(c); err != nil {
 				return err

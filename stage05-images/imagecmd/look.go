@@ -35,6 +35,9 @@ func images(c call) error {
 	lines := []listed{}
 	for _, d := range all {
 		for _, name := range namesOf(d) {
+			if c.hidden != nil && c.hidden(name) && !c.Bool("all") {
+				continue
+			}
 			lines = append(lines, listed{
 				Reference: name, ID: d.ID, Digest: d.Digest, Created: d.Config.Created,
 				Platform: image.PlatformString(d.Config.Platform), Size: d.Size, Shared: d.Shared,
