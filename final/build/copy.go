@@ -30,6 +30,7 @@ type copying struct {
 	instructions.SourcesAndDest
 	add                bool
 	from, chown, chmod string
+	more               bool // it has flags that are not supported
 }
 
 // origin is where sources are from.
@@ -69,9 +70,9 @@ func (b *builder) other(ctx context.Context, name string) (*stage, error) {
 	return b.fromImage(ctx, name)
 }
 
-// copy does COPY and ADD. unknown are flags that are not supported.
-func (b *builder) copy(ctx context.Context, s *stage, text string, c copying, unknown ...bool) (err error) {
-	if slices.Contains(unknown, true) {
+// copy does COPY and ADD.
+func (b *builder) copy(ctx context.Context, s *stage, text string, c copying) (err error) {
+	if c.more {
 		return errors.New("of the flags only --from, --chown and --chmod are supported")
 	}
 	if len(c.SourceContents) > 0 {

@@ -3,7 +3,6 @@ package build
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"path/filepath"
 
@@ -36,7 +35,10 @@ func readIgnored(context *inroot.Root, recipe string) (ignored, error) {
 			return ignored{}, err
 		}
 		defer f.Close()
-		patterns, err := ignorefile.ReadAll(io.LimitReader(f, maxIgnored))
+		if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() || info.Size() > maxIgnored {
+			return ignored{}, errors.Join(fmt.Errorf("%s: want a plain file of at most %d bytes", name, maxIgnored), err)
+		}
+		patterns, err := ignorefile.ReadAll(f)
 		if err != nil {
 			return ignored{}, fmt.Errorf("read %s: %w", name, err)
 		}

@@ -304,8 +304,13 @@ func (p *packer) there(h *tar.Header, name string) (bool, error) {
 			return true, nil
 		}
 	}
-	if (mode == unix.S_IFDIR) != (h.Typeflag == tar.TypeDir) && err == nil {
-		err = fmt.Errorf("%q of the image is a directory, and this is none, or the other way round", name)
+	switch isDir := h.Typeflag == tar.TypeDir; {
+	case err != nil:
+		return false, err
+	case isDir && mode != unix.S_IFDIR:
+		return false, fmt.Errorf("%q of the image is no directory, and this is one", name)
+	case !isDir && mode == unix.S_IFDIR:
+		return false, fmt.Errorf("%q of the image is a directory, and this is none", name)
 	}
-	return err == nil && mode == unix.S_IFDIR && name == p.dest, err
+	return name == p.dest, nil
 }

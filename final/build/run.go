@@ -19,8 +19,7 @@ import (
 
 // RUN and WORKDIR: the image is changed by whoever runs in it.
 
-// run does RUN: a container on the image so far. What it has written becomes the
-// next layer.
+// run does RUN, unless it was done before.
 func (b *builder) run(ctx context.Context, s *stage, c *instructions.RunCommand) error {
 	if len(c.FlagsUsed) > 0 {
 		return fmt.Errorf("flag --%s is not supported", c.FlagsUsed[0])
@@ -39,17 +38,20 @@ func (b *builder) run(ctx context.Context, s *stage, c *instructions.RunCommand)
 	if len(s.dirs) == 0 {
 		return errors.New("the image is empty: there is no program to run")
 	}
-	config := s.config.Image
-	config.Config = s.config.Config.ImageConfig
-	img := &image.Image{Config: config, Layers: s.dirs}
-	o := engine.Options{Image: "of the step before", Entrypoint: command, Env: env, Network: b.Network}
-	// snippet: upper
+	return b.change(ctx, s, key, c.String(), engine.Options{Entrypoint: command, Env: env, Network: b.Network})
+}
+
+// change runs a command in a container on the image so far. When it has ended well,
+// the upper directory of its overlay becomes the next layer.
+func (b *builder) change(ctx context.Context, s *stage, key, text string, o engine.Options) error {
+	o.Image = "of the step before"
+	img := &image.Image{Layers: s.dirs, Config: s.config.Image}
+	img.Config.Config = s.config.Config.ImageConfig
 	status, err := b.engine.Change(img, o, func(upper string) error {
-		return b.layer(ctx, s, key, c.String(), func(w io.Writer) error {
+		return b.layer(ctx, s, key, text, func(w io.Writer) error {
 			return layer.Write(w, upper, b.layerOptions()...)
 		})
 	})
-	// end
 	if err == nil && status != 0 {
 		err = fmt.Errorf("the command ended with exit status %d", status)
 	}

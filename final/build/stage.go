@@ -116,18 +116,16 @@ func (b *builder) do(ctx context.Context, s *stage, command instructions.Command
 	case *instructions.RunCommand:
 		return b.run(ctx, s, c)
 	case *instructions.CopyCommand:
-		return b.copy(ctx, s, text, copying{SourcesAndDest: c.SourcesAndDest, from: c.From, chown: c.Chown, chmod: c.Chmod}, c.Link, c.Parents, len(c.ExcludePatterns) > 0)
+		more := c.Link || c.Parents || len(c.ExcludePatterns) > 0
+		return b.copy(ctx, s, text, copying{SourcesAndDest: c.SourcesAndDest, from: c.From, chown: c.Chown, chmod: c.Chmod, more: more})
 	case *instructions.AddCommand:
-		return b.copy(ctx, s, text, copying{SourcesAndDest: c.SourcesAndDest, add: true, chown: c.Chown, chmod: c.Chmod}, c.Link, c.KeepGitDir != nil, c.Checksum != "", c.Unpack != nil, len(c.ExcludePatterns) > 0)
+		more := c.Link || c.KeepGitDir != nil || c.Checksum != "" || c.Unpack != nil || len(c.ExcludePatterns) > 0
+		return b.copy(ctx, s, text, copying{SourcesAndDest: c.SourcesAndDest, add: true, chown: c.Chown, chmod: c.Chmod, more: more})
 	case *instructions.WorkdirCommand:
 		return b.workdir(ctx, s, text, c.Path)
 	}
 	b.say(text, "")
-	if c, ok := command.(*instructions.ArgCommand); ok {
-		if err := b.recipe.declare(c, s.args, v, b.Args, b.used); err != nil {
-			return err
-		}
-	} else if err := s.configure(command, func(word string) (string, error) { return b.recipe.expand(word, v) }); err != nil {
+	if err := b.configure(s, command, v); err != nil {
 		return err
 	}
 	config, err := json.Marshal(s.config.Config)
@@ -137,6 +135,14 @@ func (b *builder) do(ctx context.Context, s *stage, command instructions.Command
 	s.key = b.key(s.key, text, string(config))
 	s.note(text)
 	return nil
+}
+
+// configure does what makes no layer.
+func (b *builder) configure(s *stage, command instructions.Command, v variables) error {
+	if c, ok := command.(*instructions.ArgCommand); ok {
+		return b.recipe.declare(c, s.args, v, b.Args, b.used)
+	}
+	return s.configure(command, func(word string) (string, error) { return b.recipe.expand(word, v) })
 }
 
 // note puts a step that made no layer into the history. Its time is that of the
