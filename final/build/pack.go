@@ -312,5 +312,5 @@ func (p *packer) there(h *tar.Header, name string) (bool, error) {
 	case !isDir && mode == unix.S_IFDIR:
 		return false, fmt.Errorf("%q of the image is a directory, and this is none", name)
 	}
-	return name == p.dest, nil
+	return h.Typeflag == tar.TypeDir && name == p.dest, nil
 }
