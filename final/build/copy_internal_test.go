@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 
 	"skiff.example/stage01-chroot/rootfs/inroot"
@@ -101,8 +103,8 @@ func TestWhereACopyGoes(t *testing.T) {
 		{"a.txt", "/new/", "new/ 755 0:0, new/a.txt 644 0:0"},
 		{"a.txt", "/file", "file 644 0:0"},
 		{"*.txt", "/there", "there/a.txt 644 0:0, there/b.txt 644 0:0"},
-		{"link", "/there", "there/link 644 0:0"}, // a source that is a link is followed
-		{"tree", "/", "lib/so 644 0:0, up 777 0:0 > ../.."}, // lib is a link to a directory, and stays one
+		{"link", "/there", "there/link 644 0:0"},                                                       // a source that is a link is followed
+		{"tree", "/", "lib/so 644 0:0, up 777 0:0 > ../.."},                                            // lib is a link to a directory, and stays one
 		{"tree", "/new", "new/ 755 0:0, new/lib/ 755 0:0, new/lib/so 644 0:0, new/up 777 0:0 > ../.."}, // one below is not
 		{"skip", "/there", "there/two 644 0:0"},
 		{"a.txt", "/../../x", "x 644 0:0"},
@@ -143,6 +145,62 @@ func TestASourceStaysInItsFolder(t *testing.T) {
 		_, err := packed(t, context, image, copying{SourcesAndDest: instructions.SourcesAndDest{SourcePaths: []string{c.from}, DestPath: c.to}})
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("COPY %s %s: %v, want … %s …", c.from, c.to, err, c.want)
+		}
+	}
+}
+
+// ADD unpacks what is an archive, whatever it is called, and nothing else.
+func TestAnArchiveIsUnpacked(t *testing.T) {
+	image := tree(t, map[string]string{"usr/lib/": "", "lib@": "usr/lib"})
+	add := func(content []byte) string {
+		dir := tree(t, map[string]string{"file": string(content)})
+		c := copying{SourcesAndDest: instructions.SourcesAndDest{SourcePaths: []string{"file"}, DestPath: "/"}, add: true}
+		got, err := packed(t, dir, image, c)
+		return fmt.Sprint(strings.Join(got, ", "), err)
+	}
+	archive := func(headers ...tar.Header) []byte {
+		var b bytes.Buffer
+		w := tar.NewWriter(&b)
+		for _, h := range headers {
+			h.Mode, h.Uid, h.Gid = 0o600, 5, 6
+			if err := w.WriteHeader(&h); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return b.Bytes()
+	}
+	plain := archive(tar.Header{Name: "./", Typeflag: tar.TypeDir}, tar.Header{Name: "lib/", Typeflag: tar.TypeDir}, tar.Header{Name: "/lib/f"}, tar.Header{Name: "l", Typeflag: tar.TypeLink, Linkname: "./lib/f"})
+	var zipped, zstandard bytes.Buffer
+	z := gzip.NewWriter(&zipped)
+	y, err := zstd.NewWriter(&zstandard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range []io.WriteCloser{z, y} {
+		if _, err := w.Write(plain); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const unpacked = "lib/f 600 5:6, l 600 5:6 > lib/f<nil>"
+	for name, c := range map[string]struct{ content, want string }{
+		"plain":    {string(plain), unpacked},
+		"gzip":     {zipped.String(), unpacked},
+		"zstd":     {zstandard.String(), unpacked},
+		"text":     {"text", "file 644 0:0<nil>"},
+		"empty":    {"", "file 644 0:0<nil>"},
+		"broken":   {"\x1f\x8b", "file 644 0:0<nil>"},
+		"xz":       {"\xfd7zXZ\x00", `"file" of the build context: xz is not supported`},
+		"name out": {string(archive(tar.Header{Name: "a/../../out"})), `"file" of the build context: archive: "a/../../out": leads out of the archive`},
+		"link out": {string(archive(tar.Header{Name: "l", Typeflag: tar.TypeLink, Linkname: "../etc/shadow"})), `"file" of the build context: archive: "l": leads out of the archive`},
+	} {
+		if got := add([]byte(c.content)); got != c.want {
+			t.Errorf("%s: got %s, want %s", name, got, c.want)
 		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
-	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,8 +11,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"skiff.example/stage01-chroot/testkit"
 )
@@ -64,13 +61,6 @@ func (m *machine) in(script string) string {
 	m.Helper()
 	m.image = "out"
 	return m.run([]string{"--network", "none", "--entrypoint", "/bin/sh"}, "-c", script)
-}
-
-// config is the configuration of the image out.
-func (m *machine) config() (c ocispec.ImageConfig) {
-	m.Helper()
-	m.must(json.Unmarshal([]byte(m.ok("inspect", "--format", "{{json .Config}}", "out")), &c))
-	return c
 }
 
 func TestBuildMakesAnImage(t *testing.T) {
