@@ -78,6 +78,8 @@ var attacks = []struct {
 	{"the same, of containers", "stage04-overlay/overlay", "TestOthersCannotEnterTheWritableLayer"},
 	{"CVE-2022-23648: a volume leads out of the image", images, "TestVolumesAreAbsolute"},
 	{"the same, in a run", engine, "TestVolumesBelowAReadOnlyRoot"},
+	{"CVE-2018-15664, 2024-23651: a copy into an image leads out of the folder it is from", "final/build", "TestASourceStaysInItsFolder TestAnArchiveIsUnpacked"},
+	{"the same, in a build", engine, "TestNamesThatLeadOut"},
 	{"CVE-2026-53488: a label becomes a command", engine, "TestWhatAnImageSaysAboutItself"},
 
 	{"TIOCSTI: the caller's terminal is typed into", runtime, "TestTheCallersTerminalCannotBeTypedInto"},

@@ -14,7 +14,7 @@ import (
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"golang.org/x/sys/unix"
 
-	"skiff.example/final/oci"
+	"skiff.example/final/engine/account"
 	"skiff.example/stage01-chroot/hint"
 	"skiff.example/stage01-chroot/rootfs/inroot"
 )
@@ -223,7 +223,7 @@ type owner struct{ uid, gid int }
 func (p *packer) set(s *stage, c copying) error {
 	p.owner = p.origin.owner
 	if c.chown != "" {
-		user, err := oci.ResolveUser(c.chown, s.dirs)
+		user, err := account.Resolve(c.chown, s.dirs)
 		if err != nil {
 			return fmt.Errorf("--chown: %w", err)
 		}
