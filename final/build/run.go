@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
+	"golang.org/x/sys/unix"
 
 	"skiff.example/final/engine"
 	"skiff.example/stage01-chroot/hint"
@@ -103,11 +104,14 @@ func (b *builder) workdir(ctx context.Context, s *stage, text, dir string) error
 		return err
 	}
 	defer v.Close()
-	there, err := v.directory(dir)
+	mode, err := v.mode(dir, 0)
 	if err != nil {
 		return err
 	}
-	if there {
+	if mode != 0 && mode != unix.S_IFDIR {
+		return fmt.Errorf("%q of the image is no directory", dir)
+	}
+	if mode != 0 {
 		s.key = key
 		s.note(text)
 		return nil

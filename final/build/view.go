@@ -47,12 +47,6 @@ func (v *view) Close() error {
 	return err
 }
 
-// directory tells whether a name leads to a directory.
-func (v *view) directory(name string) (bool, error) {
-	mode, err := v.mode(name, 0)
-	return mode == unix.S_IFDIR, err
-}
-
 // mode is the type of a file, 0 if there is none; with O_NOFOLLOW, of a link itself.
 func (v *view) mode(name string, flags int) (uint16, error) {
 	if v.root == nil {

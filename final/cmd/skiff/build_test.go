@@ -190,10 +190,16 @@ ADD a.txt /added
 	}
 	const list = `cd /; /bin/busybox find all many one there owned seven tree lib usr followed work unpacked added link ! -name archive.tar.gz |
 /bin/busybox sort | while read f; do echo "$(/bin/busybox stat -c '%N %A %u:%g %h' $f)"; done`
-	testkit.Golden(t, m.in(list), "build-copied.golden")
+	testkit.Golden(t, withoutLinks(m.in(list)), "build-copied.golden")
 	if out := m.in("cat /there/a.txt /followed /lib/so /work/a.txt /unpacked/in/hard"); out != "a\na\nso\na\nf\n" {
 		t.Errorf("contents: %q", out)
 	}
+}
+
+// withoutLinks takes what follows the owner out of the lines of directories: how many
+// links one has depends on the file system.
+func withoutLinks(list string) string {
+	return regexp.MustCompile(`(?m)( d[rwxst-]{9} \d+:\d+) .*$`).ReplaceAllString(list, "$1")
 }
 
 // What decides whether a step is done again: what it makes, and what was before.
@@ -330,12 +336,13 @@ func TestMistakesInARecipe(t *testing.T) {
 		"FROM box\nCOPY f", "FROM box\nCOPY f Dockerfile /x", "FROM box\nCOPY f /bin/busybox/", "FROM box\nCOPY --chmod=rw f /x", "FROM box\nCOPY --chown=ghost f /x",
 		"FROM box\nCOPY ignored /x", "FROM box\nADD https://example.org/x /x", "FROM box\nONBUILD RUN true", "FROM box\nRUN --mount=type=cache,target=/c true",
 		"FROM box\nCOPY --link f /x", "FROM box\nUSER ghost\nRUN true", "FROM --platform=linux/s390x box", "FROM $NONE", "FROM scratch\nRUN true",
-		"FROM box\nCOPY --from=later /f /\nFROM box AS later", "FROM box\nEXPOSE 99999", "FROM box\nRUN <<E\ntrue\nE", "FROM box\nMAINTAINER me", "FROM box\nSTOPSIGNAL x",
+		"FROM box AS first\nCOPY --from=later /f /\nFROM box AS later\nFROM first", "FROM box\nEXPOSE 99999", "FROM box\nRUN <<E\ntrue\nE", "FROM box\nMAINTAINER me", "FROM box\nSTOPSIGNAL x",
 		"FROM box\nVOLUME data", "FROM box\nWORKDIR /text",
 	} {
 		got := m.build(m.files(map[string]string{"Dockerfile": recipe + "\n", "f": "f", "ignored": "", ".dockerignore": "ignored"}), "-t", "never")
 		said := regexp.MustCompile(`(?m)^(CACHED )?\[.*\n`).ReplaceAllString(got.err, "")
 		said = regexp.MustCompile(`/\S*/(Dockerfile)`).ReplaceAllString(said, "$1")
+		said = regexp.MustCompile(` \(step \d+ of \d+\)`).ReplaceAllString(said, "")
 		all.WriteString(strings.ReplaceAll("\n"+recipe, "\n", "\n    ") + "\n" + said)
 		if got.status == 0 {
 			t.Errorf("%q: no error", recipe)
