@@ -12,6 +12,7 @@ import (
 	"gotest.tools/v3/assert"
 	"gotest.tools/v3/assert/cmp"
 
+	"skiff.example/course/bench/taken"
 	"skiff.example/stage01-chroot/testkit"
 )
 
@@ -48,9 +49,9 @@ func TestARuntimeThatRunsNothingIsRefused(t *testing.T) {
 }
 
 func TestTable(t *testing.T) {
-	times := func(ms ...time.Duration) (samples []sample) {
+	times := func(ms ...time.Duration) (samples []taken.Sample) {
 		for _, wall := range ms {
-			samples = append(samples, sample{Wall: wall * time.Millisecond, CPU: wall * time.Millisecond / 2, Peak: int64(wall) * 1e6})
+			samples = append(samples, taken.Sample{Wall: wall * time.Millisecond, CPU: wall * time.Millisecond / 2, Peak: int64(wall) * 1e6})
 		}
 		return samples
 	}
@@ -58,7 +59,7 @@ func TestTable(t *testing.T) {
 	err := writeTable(&out,
 		workload{title: "run of /bin/true", reaches: []reach{{crun, 0.9}, {runc, 0.35}}},
 		[]candidate{{name: "no container"}, {name: "runc"}, {name: "crun"}, {name: "skiff-oci"}},
-		[][]sample{times(1, 1, 1, 1), times(40, 20, 18, 20), times(10, 10, 9, 500), times(6, 9, 10, 50)})
+		[][]taken.Sample{times(1, 1, 1, 1), times(40, 20, 18, 20), times(10, 10, 9, 500), times(6, 9, 10, 50)})
 	assert.NilError(t, err)
 	assert.Equal(t, out.String(), `run of /bin/true, 4 runs each, in turn; medians
 
@@ -75,12 +76,12 @@ not ok  skiff-oci takes 0.47 × runc; the reach is at most 0.35
 }
 
 func TestPullTable(t *testing.T) {
-	at := func(wall time.Duration, peak int64) []sample {
-		return []sample{{Wall: wall * time.Millisecond, CPU: 2 * wall * time.Millisecond, Peak: peak}}
+	at := func(wall time.Duration, peak int64) []taken.Sample {
+		return []taken.Sample{{Wall: wall * time.Millisecond, CPU: 2 * wall * time.Millisecond, Peak: peak}}
 	}
 	var out strings.Builder
 	err := writePulls(&out, &debian{blobs: make([]string, 8), size: 311e6, compressed: 125e6}, pullers("skiff", nil),
-		[][]sample{at(1200, 8e6), at(5000, 31e6), at(3700, 81e6), at(4100, 65e6), at(2000, 120e6)})
+		[][]taken.Sample{at(1200, 8e6), at(5000, 31e6), at(3700, 81e6), at(4100, 65e6), at(2000, 120e6)})
 	assert.NilError(t, err)
 	assert.Equal(t, out.String(), `pull and unpack of a Debian image, 311 MB in 8 layers, 125 MB compressed; 1 runs each, in turn; medians
 
@@ -101,10 +102,10 @@ not ok  its memory is 120.0 MB; the reach is at most 100
 // larger.
 func TestAParentsMemoryDoesNotCount(t *testing.T) {
 	ours := bytes.Repeat([]byte("x"), 64<<20)
-	out, err := exec.Command(testkit.Build(t, "."), measureCommand, `{"Commands": [["sh", "-c", "exit 7"]]}`).Output()
+	out, err := exec.Command(testkit.Build(t, "../cmd/measure"), `{"Commands": [["sh", "-c", "exit 7"]]}`).Output()
 	runtime.KeepAlive(ours)
 	assert.NilError(t, err)
-	var s sample
+	var s taken.Sample
 	assert.NilError(t, json.Unmarshal(out, &s), "%s", out)
 	assert.Equal(t, s.Status, 7)
 	assert.Check(t, s.Wall > 0 && s.CPU > 0 && s.Peak > 0, "%s", out)

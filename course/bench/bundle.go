@@ -13,8 +13,13 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"skiff.example/course/bench/taken"
 	"skiff.example/stage01-chroot/hint"
 )
+
+// measure is the program that starts what is measured, see package taken; it is on the
+// tmpfs, too.
+const measure = "/run/bench-measure"
 
 // bundleDir is on the tmpfs that enterWorld has mounted.
 const bundleDir = "/run/bench-bundle"
@@ -28,6 +33,10 @@ type bundle struct {
 // newBundle makes the bundle and proves that every runtime really runs it,
 // since a runtime that does nothing and reports success would win.
 func newBundle(ctx context.Context, runtimes []candidate) (*bundle, error) {
+	build := exec.CommandContext(ctx, "go", "build", "-o", measure, "skiff.example/course/cmd/measure")
+	if out, err := build.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("build what measures: %w: %s", err, bytes.TrimSpace(out))
+	}
 	if err := writeRoot(filepath.Join(bundleDir, "rootfs/bin")); err != nil {
 		return nil, err
 	}
@@ -106,7 +115,7 @@ func (b *bundle) prove(r candidate) error {
 		return err
 	}
 	id := b.newID()
-	s, said, err := b.start(task{Commands: [][]string{r.command("run", id)}})
+	s, said, err := b.start(taken.Task{Commands: [][]string{r.command("run", id)}})
 	if err == nil && (said != "process 1 on runc" || s.Status != 7) {
 		err = fmt.Errorf("the container printed %q with exit status %d, want %q with 7", said, s.Status, "process 1 on runc")
 	}
@@ -124,7 +133,7 @@ func (b *bundle) newID() string {
 
 // run does a task once. It has to succeed and, unless it is to print something,
 // to print nothing.
-func (b *bundle) run(c candidate, t task, prints bool) (sample, error) {
+func (b *bundle) run(c candidate, t taken.Task, prints bool) (taken.Sample, error) {
 	s, said, err := b.start(t)
 	if err == nil && (s.Status != 0 || (said != "") != prints) {
 		err = fmt.Errorf("exit status %d, printed %q", s.Status, said)
@@ -136,21 +145,21 @@ func (b *bundle) run(c candidate, t task, prints bool) (sample, error) {
 }
 
 // start measures a task, and returns what it printed, too.
-func (b *bundle) start(t task) (sample, string, error) {
+func (b *bundle) start(t taken.Task) (taken.Sample, string, error) {
 	if err := b.files[1].Truncate(0); err != nil {
-		return sample{}, "", err
+		return taken.Sample{}, "", err
 	}
 	text, err := json.Marshal(t)
 	if err != nil {
-		return sample{}, "", err
+		return taken.Sample{}, "", err
 	}
 	// Files for input and output, since a runtime may change the owner of
 	// what it finds there: /dev/null belongs to the machine.
-	cmd := exec.Command("/proc/self/exe", measureCommand, string(text))
+	cmd := exec.Command(measure, string(text))
 	cmd.Dir, cmd.Stdin, cmd.Stderr = bundleDir, b.files[0], b.files[1]
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for us, not for the run under way
 	out, err := cmd.Output()
-	var s sample
+	var s taken.Sample
 	if err == nil {
 		err = json.Unmarshal(out, &s)
 	}

@@ -11,7 +11,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -31,15 +30,8 @@ func main() {
 }
 
 // run compares the runtimes or, as one of the processes that the comparison
-// starts, measures a single run.
+// starts, unpacks what gzip has packed.
 func run(args []string) error {
-	if len(args) == 2 && args[0] == measureCommand {
-		var t task
-		if err := json.Unmarshal([]byte(args[1]), &t); err != nil {
-			return fmt.Errorf("measure: %w", err)
-		}
-		return measure(os.Stdout, t)
-	}
 	if len(args) > 0 && args[0] == gunzipCommand {
 		return gunzip(args[1:])
 	}

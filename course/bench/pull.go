@@ -20,6 +20,8 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"skiff.example/course/bench/taken"
 )
 
 const pullTitle = "pull and unpack of a Debian image"
@@ -78,7 +80,7 @@ func comparePulls(ctx context.Context, b *bundle, skiff string, rounds int) (err
 	}
 	defer func() { err = errors.Join(err, image.stop()) }()
 	all := pullers(skiff, image.blobs)
-	samples := make([][]sample, len(all))
+	samples := make([][]taken.Sample, len(all))
 	for round := range rounds + 1 {
 		for _, i := range rand.Perm(len(all)) {
 			if ctx.Err() != nil {
@@ -101,14 +103,14 @@ func comparePulls(ctx context.Context, b *bundle, skiff string, rounds int) (err
 		return err
 	}
 	defer func() { err = errors.Join(err, unmount()) }()
-	if s, said, err := b.start(task{Commands: all[len(all)-1].commands(image.ref, dir)}); err != nil || s.Status != 0 {
+	if s, said, err := b.start(taken.Task{Commands: all[len(all)-1].commands(image.ref, dir)}); err != nil || s.Status != 0 {
 		return errors.Join(fmt.Errorf("pull: %s", said), err)
 	}
 	return compareStarts(b, skiff, image.ref, dir, 4*rounds)
 }
 
 // once pulls once, into a file system of its own.
-func (p puller) once(b *bundle, image *debian, disk string) (s sample, err error) {
+func (p puller) once(b *bundle, image *debian, disk string) (s taken.Sample, err error) {
 	dir, unmount, err := newDisk(disk)
 	if err != nil {
 		return s, err
@@ -126,7 +128,7 @@ func (p puller) once(b *bundle, image *debian, disk string) (s sample, err error
 		}
 	}
 	unix.Sync() // what others have written is no burden to this one
-	s, said, err := b.start(task{Commands: p.commands(image.ref, dir)})
+	s, said, err := b.start(taken.Task{Commands: p.commands(image.ref, dir)})
 	if err == nil && s.Status != 0 {
 		err = fmt.Errorf("exit status %d: %s", s.Status, said)
 	}
@@ -180,7 +182,7 @@ func newDisk(disk string) (dir string, unmount func() error, err error) {
 
 // writePulls prints a line for each that takes part, beside the fastest of the
 // others.
-func writePulls(w io.Writer, image *debian, all []puller, samples [][]sample) error {
+func writePulls(w io.Writer, image *debian, all []puller, samples [][]taken.Sample) error {
 	var results []medians
 	for _, s := range samples {
 		results = append(results, mediansOf(s))
@@ -240,9 +242,9 @@ func compareStarts(b *bundle, skiff, ref, dir string, rounds int) (err error) {
 				return fmt.Errorf("container %d: %w", len(others), err)
 			}
 		}
-		var samples []sample
+		var samples []taken.Sample
 		for range rounds {
-			s, said, err := b.start(task{Commands: [][]string{run("true")}})
+			s, said, err := b.start(taken.Task{Commands: [][]string{run("true")}})
 			if err != nil || s.Status != 0 {
 				return fmt.Errorf("exit status %d: %w: %s", s.Status, err, said)
 			}

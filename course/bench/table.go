@@ -9,13 +9,15 @@ import (
 	"io"
 	"slices"
 	"time"
+
+	"skiff.example/course/bench/taken"
 )
 
 // medians are the medians of a candidate's samples.
 type medians struct{ wall, cpu, peak float64 } // ms, ms, MB
 
-func mediansOf(samples []sample) medians {
-	of := func(value func(sample) float64) float64 {
+func mediansOf(samples []taken.Sample) medians {
+	of := func(value func(taken.Sample) float64) float64 {
 		var all []float64
 		for _, s := range samples {
 			all = append(all, value(s))
@@ -23,9 +25,9 @@ func mediansOf(samples []sample) medians {
 		return median(all)
 	}
 	return medians{
-		wall: of(func(s sample) float64 { return milliseconds(s.Wall) }),
-		cpu:  of(func(s sample) float64 { return milliseconds(s.CPU) }),
-		peak: of(func(s sample) float64 { return float64(s.Peak) / 1e6 }),
+		wall: of(func(s taken.Sample) float64 { return milliseconds(s.Wall) }),
+		cpu:  of(func(s taken.Sample) float64 { return milliseconds(s.CPU) }),
+		peak: of(func(s taken.Sample) float64 { return float64(s.Peak) / 1e6 }),
 	}
 }
 
@@ -41,7 +43,7 @@ func median(values []float64) float64 {
 
 // writeTable prints a line for each candidate: the runtimes in the order of find,
 // and before them, if there is one more, the program without a container.
-func writeTable(w io.Writer, load workload, candidates []candidate, samples [][]sample) error {
+func writeTable(w io.Writer, load workload, candidates []candidate, samples [][]taken.Sample) error {
 	var all []medians
 	for _, s := range samples {
 		all = append(all, mediansOf(s))

@@ -12,6 +12,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"skiff.example/course/bench/taken"
 )
 
 // workload is something that all runtimes do.
@@ -104,7 +106,7 @@ func (w workload) compare(ctx context.Context, b *bundle, runtimes []candidate) 
 	if w.alone {
 		candidates, ids = append([]candidate{nothing}, runtimes...), append([]string{""}, ids...)
 	}
-	samples := make([][]sample, len(candidates))
+	samples := make([][]taken.Sample, len(candidates))
 	for round := range min(warmUp, w.rounds) + w.rounds {
 		for _, i := range rand.Perm(len(candidates)) {
 			if ctx.Err() != nil {
@@ -123,11 +125,11 @@ func (w workload) compare(ctx context.Context, b *bundle, runtimes []candidate) 
 }
 
 // once has one candidate do it once. After an error its containers are removed.
-func (w workload) once(b *bundle, c candidate, id string) (sample, error) {
+func (w workload) once(b *bundle, c candidate, id string) (taken.Sample, error) {
 	if c.root == "" {
-		return b.run(c, task{Commands: [][]string{{c.path}}}, false)
+		return b.run(c, taken.Task{Commands: [][]string{{c.path}}}, false)
 	}
-	t := task{AtOnce: w.atOnce > 1}
+	t := taken.Task{AtOnce: w.atOnce > 1}
 	var made []string
 	for range max(1, w.atOnce) {
 		if w.prepare == nil {

@@ -1,10 +1,6 @@
-package main
-
-// This file measures what some commands take, in a process of its own: the peak
-// memory that wait4(2) reports for a child is never less than what its parent
-// had used when it forked, since the kernel counts the time before execve(2)
-// as well. A fresh process has used little; the line "no container" of the
-// table shows how little.
+// Package taken measures what some commands take: time, processor time, and memory
+// (getrusage(2)).
+package taken
 
 import (
 	"encoding/json"
@@ -17,30 +13,30 @@ import (
 	"time"
 )
 
-// measureCommand is the command by which this program calls itself. A task
-// follows it, as JSON.
-const measureCommand = "measure"
-
-// task are commands to measure.
-type task struct {
+// Task are commands to measure.
+type Task struct {
 	Commands [][]string
 	AtOnce   bool // all at the same time; otherwise one after another
 }
 
-// sample is what a task took. CPU and Peak are those of the commands and of
+// Sample is what a task took. CPU and Peak are those of the commands and of
 // the children that they have waited for, the container's process among them
 // (getrusage(2)).
-type sample struct {
+type Sample struct {
 	Wall   time.Duration // from the first fork to the last end
 	CPU    time.Duration // user + system
 	Peak   int64         // bytes: the largest resident set of a single process
 	Status int           // the first exit status that is not 0
 }
 
-// measure runs the commands of a task and writes the sample to w, as JSON. Their
+// Measure runs the commands of a task and writes the sample to w, as JSON. Their
 // output goes to our standard error. The first that fails is the last.
-func measure(w io.Writer, t task) error {
-	var s sample
+//
+// The peak memory that wait4(2) reports for a child is never less than what its parent
+// had used when it forked, since the kernel counts the time before execve(2) as well.
+// So the process that calls this should be a small one.
+func Measure(w io.Writer, t Task) error {
+	var s Sample
 	var running []*exec.Cmd
 	begin := time.Now()
 	for _, args := range t.Commands {
@@ -71,7 +67,7 @@ func measure(w io.Writer, t task) error {
 }
 
 // add waits for a command and adds what it took.
-func (s *sample) add(cmd *exec.Cmd) error {
+func (s *Sample) add(cmd *exec.Cmd) error {
 	err := cmd.Wait()
 	var exited *exec.ExitError
 	if err != nil && !errors.As(err, &exited) {
