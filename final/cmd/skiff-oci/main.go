@@ -36,7 +36,7 @@ const (
 )
 
 func main() {
-	app := newApp()
+	app := newApp(os.Args[1:])
 	err := app.Run(os.Args)
 	var status exitStatus
 	switch {
@@ -51,7 +51,7 @@ func main() {
 
 // newApp is the command line. An error is told before it gets to main: where the
 // log is, only the command line knows.
-func newApp() *cli.App {
+func newApp(args []string) *cli.App {
 	app := &cli.App{
 		Name:    "skiff-oci",
 		Usage:   "run containers as the OCI runtime specification says",
@@ -74,8 +74,10 @@ func newApp() *cli.App {
 		Action:         unknownCommand,
 		OnUsageError:   usageError,
 	}
+	app.Flags, app.Commands = named(app.Flags), meant(app.Commands, args)
 	for _, command := range app.Commands {
 		command.OnUsageError, command.HideHelpCommand = usageError, true // a container may be called "help"
+		command.Flags = named(command.Flags)
 	}
 	return app
 }
