@@ -78,23 +78,30 @@ func nameOf(flag int) specs.LinuxNamespaceType {
 }
 
 // inherited tells whether f is the namespace of this kind in which a child of
-// the calling thread is born. For pid and time that is not always the thread's
-// own one: unshare(2) and setns(2) change it for children only.
+// the calling thread is born.
 func (k Kind) inherited(f *os.File) (bool, error) {
+	var theirs unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &theirs); err != nil {
+		return false, fmt.Errorf("look at %s namespace: %w", k.Type, err)
+	}
+	return k.inherits(theirs)
+}
+
+// inherits is inherited for what stat(2) says of a namespace. For pid and time the one
+// for children is not always the thread's own: unshare(2) and setns(2) change it for
+// children only.
+func (k Kind) inherits(theirs unix.Stat_t) (bool, error) {
 	name := k.File
 	if k.Flag == unix.CLONE_NEWPID || k.Flag == unix.CLONE_NEWTIME {
 		name += "_for_children"
 	}
-	theirs, err := f.Stat()
-	if err != nil {
-		return false, fmt.Errorf("look at %s namespace: %w", k.Type, err)
-	}
-	ours, err := os.Stat("/proc/thread-self/ns/" + name)
+	var ours unix.Stat_t
+	err := unix.Stat("/proc/thread-self/ns/"+name, &ours)
 	if errors.Is(err, os.ErrNotExist) {
 		return false, nil // a new pid namespace that no process has entered yet
 	}
 	if err != nil {
 		return false, fmt.Errorf("look at our own %s namespace: %w", k.Type, err)
 	}
-	return os.SameFile(theirs, ours), nil
+	return theirs.Dev == ours.Dev && theirs.Ino == ours.Ino, nil
 }

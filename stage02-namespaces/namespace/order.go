@@ -124,6 +124,11 @@ func (s *Set) arrange() error {
 	if user < 0 || len(s.joined) == 1 {
 		return nil
 	}
+	for _, j := range s.joined {
+		if err := j.open(); err != nil {
+			return err
+		}
+	}
 	owner := s.joined[user]
 	var before, after []*joined
 	for _, j := range slices.Delete(slices.Clone(s.joined), user, user+1) {

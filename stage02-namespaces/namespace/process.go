@@ -42,15 +42,15 @@ func (s *Set) JoinProcess(pidfd *os.File, flags int) error {
 			continue
 		}
 		if s.Has(k.Flag) {
-			return errors.Join(fmt.Errorf("namespace %q is named twice", k.Type), j.close())
+			return fmt.Errorf("namespace %q is named twice", k.Type)
 		}
 		if err := j.add(k, pid); err != nil {
-			return errors.Join(err, j.close())
+			return err
 		}
 	}
 	// The number was the process's all the time if it has not ended by now.
 	if _, err := pidOf(pidfd); err != nil {
-		return errors.Join(err, j.close())
+		return err
 	}
 	if j.flags == 0 {
 		return nil
@@ -62,20 +62,45 @@ func (s *Set) JoinProcess(pidfd *os.File, flags int) error {
 
 // add adds a namespace of process pid, unless it is inherited anyway.
 func (j *joined) add(k Kind, pid int) error {
-	f, err := k.Open(fmt.Sprintf("/proc/%d/ns/%s", pid, k.File))
-	if err != nil {
-		return errNoProcess(err)
+	var theirs unix.Stat_t
+	if err := unix.Stat(fileOf(pid, k), &theirs); err != nil {
+		return errNoProcess(fmt.Errorf("open %s namespace %q: %w", k.Type, fileOf(pid, k), err))
 	}
-	inherited, err := k.inherited(f)
-	if err != nil || inherited {
-		return errors.Join(err, f.Close())
+	inherited, err := k.inherits(theirs)
+	if err == nil && !inherited {
+		j.flags |= k.Flag
 	}
-	j.flags |= k.Flag
-	j.parts = append(j.parts, f) // of the kinds, user comes first: see arrange
-	return nil
+	return err
 }
 
-// close closes what add has opened.
+// fileOf is where a process's namespace is found.
+func fileOf(pid int, k Kind) string { return fmt.Sprintf("/proc/%d/ns/%s", pid, k.File) }
+
+// open opens the namespaces one by one, the user namespace first, for who has to look
+// at them: setns(2) of a process takes the pidfd.
+func (j *joined) open() error {
+	if len(j.parts) > 0 {
+		return nil
+	}
+	pid, err := pidOf(j.file)
+	if err != nil {
+		return err
+	}
+	for _, k := range Kinds {
+		if k.Flag&j.flags == 0 {
+			continue
+		}
+		f, err := k.Open(fileOf(pid, k))
+		if err != nil {
+			return err
+		}
+		j.parts = append(j.parts, f)
+	}
+	_, err = pidOf(j.file) // see JoinProcess
+	return err
+}
+
+// close closes what open has opened.
 func (j *joined) close() error {
 	var errs []error
 	for _, f := range j.parts {
