@@ -32,7 +32,8 @@ type Shed struct {
 }
 
 // CanShed tells whether a child of this process can let go of its program: the
-// kernel must know how (CONFIG_CHECKPOINT_RESTORE), and it takes CAP_SYS_ADMIN.
+// kernel must know how (CONFIG_CHECKPOINT_RESTORE), it takes CAP_SYS_ADMIN, and memory
+// that was written to may be executed, which SELinux can forbid (execmem).
 func CanShed() bool {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var has [2]unix.CapUserData
@@ -40,7 +41,15 @@ func CanShed() bool {
 		return false
 	}
 	// A kernel that knows would write to address 0.
-	return errors.Is(unix.Prctl(unix.PR_SET_MM, unix.PR_SET_MM_MAP_SIZE, 0, 0, 0), unix.EFAULT)
+	if !errors.Is(unix.Prctl(unix.PR_SET_MM, unix.PR_SET_MM_MAP_SIZE, 0, 0, 0), unix.EFAULT) {
+		return false
+	}
+	page, err := unix.Mmap(-1, 0, unix.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	if err != nil {
+		return false
+	}
+	err = unix.Mprotect(page, unix.PROT_READ|unix.PROT_EXEC)
+	return errors.Join(err, unix.Munmap(page)) == nil
 }
 
 // NewShed prepares it. command is what the child is called meanwhile, in
