@@ -65,7 +65,7 @@ func run(c *cli.Context, words []string) (err error) {
 	}
 	box, err := box(stack, target, img.Config.Config, words[1:])
 	if err != nil {
-		return err
+		return fmt.Errorf("image %q: %w", words[0], err)
 	}
 	defer func() { err = errors.Join(err, box.Namespaces.Close()) }()
 	status, err := box.Run(c.Context)
@@ -97,7 +97,7 @@ func box(layers overlay.Stack, target string, config ocispec.ImageConfig, args [
 		return nil, err
 	}
 	if config.User != "" && config.User != "0" && config.User != "root" {
-		return nil, fmt.Errorf("the image wants to run as user %q: that takes chapter 7", config.User)
+		return nil, fmt.Errorf("it wants to run as user %q: that takes chapter 7", config.User)
 	}
 	namespaces, err := container.Own()
 	if err != nil {

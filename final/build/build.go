@@ -134,6 +134,9 @@ func (b *builder) build(ctx context.Context) (*image.Image, error) {
 	}
 	for _, i := range needed {
 		b.steps += 1 + len(b.recipe.stages[i].Commands)
+		if err := b.recipe.supported(i); err != nil {
+			return nil, err
+		}
 	}
 	for _, i := range needed {
 		if b.done[i], err = b.stage(ctx, i); err != nil {
@@ -146,6 +149,9 @@ func (b *builder) build(ctx context.Context) (*image.Image, error) {
 		}
 	}
 	s := b.done[target]
+	if last := b.recipe.stages[target]; len(s.blobs) == 0 {
+		return nil, b.recipe.at(last.Location, last.SourceCode, errors.New("the image would be empty: no step makes a file"))
+	}
 	img, err := b.save(ctx, s, cacheName(s.key))
 	for _, tag := range b.Tags {
 		if err == nil {

@@ -30,7 +30,6 @@ type copying struct {
 	instructions.SourcesAndDest
 	add                bool
 	from, chown, chmod string
-	more               bool // it has flags that are not supported
 }
 
 // origin is where sources are from.
@@ -67,17 +66,15 @@ func (b *builder) other(ctx context.Context, name string) (*stage, error) {
 	if i, ok := b.recipe.before(len(b.recipe.stages), name); ok && b.done[i] != nil {
 		return b.done[i], nil
 	}
-	return b.fromImage(ctx, name)
+	s, err := b.fromImage(ctx, name)
+	if err != nil && !strings.ContainsAny(name, "/:@") {
+		err = fmt.Errorf("no stage has this name, and as an image: %w", err)
+	}
+	return s, err
 }
 
 // copy does COPY and ADD.
 func (b *builder) copy(ctx context.Context, s *stage, text string, c copying) (err error) {
-	if c.more {
-		return errors.New("of the flags only --from, --chown and --chmod are supported")
-	}
-	if len(c.SourceContents) > 0 {
-		return hint.Add(errors.New("a here-document is not supported"), "put it into a file of the context")
-	}
 	o, err := b.origin(ctx, s, c)
 	if err != nil {
 		return err

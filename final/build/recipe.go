@@ -165,6 +165,46 @@ func (r *recipe) needed(target int) (list []int, err error) {
 	return list, nil
 }
 
+// supported refuses what skiff does not do, before any step is done.
+func (r *recipe) supported(stage int) error {
+	for _, command := range r.stages[stage].Commands {
+		var err error
+		switch c := command.(type) {
+		case *instructions.RunCommand:
+			if len(c.FlagsUsed) > 0 {
+				err = fmt.Errorf("flag --%s is not supported", c.FlagsUsed[0])
+			} else if len(c.Files) > 0 {
+				err = hint.Add(errHereDocument, `join the commands with && and \, or COPY a script`)
+			}
+		case *instructions.CopyCommand:
+			err = supportedCopy(c.SourcesAndDest, c.Link || c.Parents || len(c.ExcludePatterns) > 0)
+		case *instructions.AddCommand:
+			err = supportedCopy(c.SourcesAndDest, c.Link || c.KeepGitDir != nil || c.Checksum != "" || c.Unpack != nil || len(c.ExcludePatterns) > 0)
+		case *instructions.MaintainerCommand:
+			err = hint.Add(errors.New("is not supported"), `write: LABEL org.opencontainers.image.authors="…"`)
+		case *instructions.OnbuildCommand:
+			err = errors.New("is not supported")
+		}
+		if err != nil {
+			return r.at(command.Location(), source(command), err)
+		}
+	}
+	return nil
+}
+
+var errHereDocument = errors.New("a here-document is not supported")
+
+// supportedCopy does that for COPY and ADD; flags are those that skiff lacks.
+func supportedCopy(c instructions.SourcesAndDest, flags bool) error {
+	if flags {
+		return errors.New("of the flags only --from, --chown and --chmod are supported")
+	}
+	if len(c.SourceContents) > 0 {
+		return hint.Add(errHereDocument, "put it into a file of the context")
+	}
+	return nil
+}
+
 // variables are those of ARG and ENV; it is a shell.EnvGetter.
 type variables map[string]string
 

@@ -12,7 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"skiff.example/final/engine"
-	"skiff.example/stage01-chroot/hint"
 	"skiff.example/stage04-overlay/layer"
 	"skiff.example/stage04-overlay/overlay"
 	"skiff.example/stage05-images/image"
@@ -22,12 +21,6 @@ import (
 
 // run does RUN, unless it was done before.
 func (b *builder) run(ctx context.Context, s *stage, c *instructions.RunCommand) error {
-	if len(c.FlagsUsed) > 0 {
-		return fmt.Errorf("flag --%s is not supported", c.FlagsUsed[0])
-	}
-	if len(c.Files) > 0 {
-		return hint.Add(errors.New("a here-document is not supported"), "join the commands with && and \\, or COPY a script")
-	}
 	command := s.commandLine(c.ShellDependantCmdLine)
 	env := s.runVariables(b.Args)
 	key := b.key(s.key, "RUN", fmt.Sprintf("%q %q", command, env))

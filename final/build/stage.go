@@ -15,7 +15,6 @@ import (
 	dockerspec "github.com/moby/docker-image-spec/specs-go/v1"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"skiff.example/stage01-chroot/hint"
 	"skiff.example/stage05-images/image"
 )
 
@@ -116,11 +115,9 @@ func (b *builder) do(ctx context.Context, s *stage, command instructions.Command
 	case *instructions.RunCommand:
 		return b.run(ctx, s, c)
 	case *instructions.CopyCommand:
-		more := c.Link || c.Parents || len(c.ExcludePatterns) > 0
-		return b.copy(ctx, s, text, copying{SourcesAndDest: c.SourcesAndDest, from: c.From, chown: c.Chown, chmod: c.Chmod, more: more})
+		return b.copy(ctx, s, text, copying{SourcesAndDest: c.SourcesAndDest, from: c.From, chown: c.Chown, chmod: c.Chmod})
 	case *instructions.AddCommand:
-		more := c.Link || c.KeepGitDir != nil || c.Checksum != "" || c.Unpack != nil || len(c.ExcludePatterns) > 0
-		return b.copy(ctx, s, text, copying{SourcesAndDest: c.SourcesAndDest, add: true, chown: c.Chown, chmod: c.Chmod, more: more})
+		return b.copy(ctx, s, text, copying{SourcesAndDest: c.SourcesAndDest, add: true, chown: c.Chown, chmod: c.Chmod})
 	case *instructions.WorkdirCommand:
 		return b.workdir(ctx, s, text, c.Path)
 	}
@@ -189,8 +186,6 @@ func (s *stage) configure(command instructions.Command, expand instructions.Sing
 		config.Healthcheck = c.Health
 	case *instructions.ShellCommand:
 		config.Shell = c.Shell
-	case *instructions.MaintainerCommand:
-		return hint.Add(errors.New("is not supported"), `write: LABEL org.opencontainers.image.authors="…"`)
 	default:
 		return errors.New("is not supported")
 	}

@@ -14,6 +14,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"skiff.example/stage01-chroot/hint"
 	"skiff.example/stage03-cgroups/journal"
 )
 
@@ -309,7 +310,11 @@ func (r *Runtime) unmakeLocked(dir string, state *State) error {
 func (r *Runtime) Collect() (ids []string, err error) {
 	entries, err := os.ReadDir(r.Root)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("look for what is left: %w", err)
+		err = fmt.Errorf("look for what is left: %w", err)
+		if errors.Is(err, fs.ErrPermission) {
+			err = hint.Add(err, "run it as root")
+		}
+		return nil, err
 	}
 	var errs []error
 	for _, e := range entries {

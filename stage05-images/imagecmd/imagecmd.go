@@ -7,6 +7,7 @@ package imagecmd
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -93,7 +94,11 @@ func (d Door) command(name, words, usage string, least int, do func(call) error,
 				return err
 			}
 		}
-		return do(k)
+		err = do(k)
+		if errors.Is(err, image.ErrNotFound) {
+			err = hint.Add(err, "those that are there are listed by: "+c.App.Name+" images")
+		}
+		return err
 	}, append(flags, d.Flags...)...)
 }
 

@@ -35,7 +35,7 @@ func images(c call) error {
 	lines := []listed{}
 	for _, d := range all {
 		for _, name := range namesOf(d) {
-			if c.hidden != nil && c.hidden(name) && !c.Bool("all") {
+			if c.leftOut(name) && !c.Bool("all") {
 				continue
 			}
 			lines = append(lines, listed{
@@ -49,6 +49,9 @@ func images(c call) error {
 	}
 	return damaged
 }
+
+// leftOut tells whether a name is one that only some want to see.
+func (c call) leftOut(name string) bool { return c.hidden != nil && c.hidden(name) }
 
 // namesOf are the names of an image for people, or one that is empty.
 func namesOf(d *image.Details) (names []string) {
@@ -137,6 +140,9 @@ func inspect(c call) error {
 		d, err := c.store.Inspect(word)
 		if err != nil {
 			return err
+		}
+		if shown := slices.DeleteFunc(slices.Clone(d.References), c.leftOut); len(shown) > 0 {
+			d.References = shown
 		}
 		if c.Bool("pretty") {
 			if i > 0 {

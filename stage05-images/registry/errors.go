@@ -30,7 +30,7 @@ func (f fault) Unwrap() error { return f.cause }
 
 // What a registry does not have, and what to do about it.
 const (
-	noManifest = "check the name and the tag"
+	noManifest = "check the name and the tag, which is latest if none is given; the command tags lists those that are there"
 	noBlob     = "the registry has lost a part of the image; push it again"
 
 	noRepository = "check the name; some registries want a repository to be made first"

@@ -135,7 +135,7 @@ func TestAFaultIsOneLineThatSaysWhatToDo(t *testing.T) {
 	}{
 		"unknown image": {
 			"/manifests/", status(404),
-			`pull "HOST/x:1": not found in the registry`, "check the name and the tag",
+			`pull "HOST/x:1": not found in the registry`, "check the name and the tag, which is latest if none is given; the command tags lists those that are there",
 		},
 		"not logged in": {
 			"/manifests/", status(401),

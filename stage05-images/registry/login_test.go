@@ -220,7 +220,7 @@ func TestWhatAllOfThemSay(t *testing.T) {
 	hub, mirror := serve(t), serve(t)
 	_, err := registry.Pull(t.Context(), first(openStore(t)), hub.host+"/x:1", registry.Options{Mirrors: []string{hub.host + "=" + mirror.host}})
 	want := fmt.Sprintf("pull %q: not found in the registry (mirror %s: not found in the registry)", hub.host+"/x:1", mirror.host)
-	if err == nil || err.Error() != want || hint.Of(err) != "check the name and the tag" {
+	if err == nil || err.Error() != want || hint.Of(err) != "check the name and the tag, which is latest if none is given; the command tags lists those that are there" {
 		t.Errorf("%v\nwant %s", err, want)
 	}
 }

@@ -90,6 +90,9 @@ CMD ["cat", "/made/file", "/words"]
 	if list := m.ok("images"); strings.Contains(list, "build-cache") || !strings.Contains(m.ok("images", "--all"), "build-cache") {
 		t.Errorf("images: %s", list)
 	}
+	if told := m.ok("inspect", "out"); strings.Contains(told, "build-cache") {
+		t.Errorf("inspect: %s", told)
+	}
 	m.ok("rmi", "box", "out")
 	m.ok("gc", "--build-cache")
 	m.ok("fsck")
@@ -334,10 +337,10 @@ func TestMistakesInARecipe(t *testing.T) {
 	for _, recipe := range []string{
 		"", "RUN true", "FROM", "FROM box\nRUN exit 3", "FROM box\nRUN [\"/no/program\"]", "FROM box\nFLY", "FROM box\n\nCOPY missing /x",
 		"FROM box\nCOPY f", "FROM box\nCOPY f Dockerfile /x", "FROM box\nCOPY f /bin/busybox/", "FROM box\nCOPY --chmod=rw f /x", "FROM box\nCOPY --chown=ghost f /x",
-		"FROM box\nCOPY ignored /x", "FROM box\nADD https://example.org/x /x", "FROM box\nONBUILD RUN true", "FROM box\nRUN --mount=type=cache,target=/c true",
+		"FROM box\nCOPY ignored /x", "FROM box\nADD https://example.org/x /x", "FROM box\nRUN echo too early\nONBUILD RUN true", "FROM box\nRUN --mount=type=cache,target=/c true",
 		"FROM box\nCOPY --link f /x", "FROM box\nUSER ghost\nRUN true", "FROM --platform=linux/s390x box", "FROM $NONE", "FROM scratch\nRUN true",
 		"FROM box AS first\nCOPY --from=later /f /\nFROM box AS later\nFROM first", "FROM box\nEXPOSE 99999", "FROM box\nRUN <<E\ntrue\nE", "FROM box\nMAINTAINER me", "FROM box\nSTOPSIGNAL x",
-		"FROM box\nVOLUME data", "FROM box\nWORKDIR /text",
+		"FROM box\nVOLUME data", "FROM box\nWORKDIR /text", "FROM scratch\nCMD true", "FROM box\nCOPY --from=tools! /made /made",
 	} {
 		got := m.build(m.files(map[string]string{"Dockerfile": recipe + "\n", "f": "f", "ignored": "", ".dockerignore": "ignored"}), "-t", "never")
 		said := regexp.MustCompile(`(?m)^(CACHED )?\[.*\n`).ReplaceAllString(got.err, "")
