@@ -156,7 +156,7 @@ func onOwnThread(f func()) {
 func TestADigestThatIsAPathIsRefused(t *testing.T) {
 	s, in, _ := open(t)
 	for _, d := range []digest.Digest{
-		"", "sha256:", "sha256:../../../../etc/passwd", "../blobs:00", "sha256:ABC", "md5:d41d8cd98f00b204e9800998ecf8427e",
+		"sha256:../../../../etc/passwd", "../blobs:00", "", "sha256:", "sha256:ABC", "md5:d41d8cd98f00b204e9800998ecf8427e",
 		digest.Digest("sha256:" + strings.Repeat("a", 63) + "/"), digest.Digest("sha256:" + strings.Repeat("A", 64)),
 	} {
 		if _, err := s.ReadJSON(ocispec.Descriptor{Digest: d}); err == nil || !strings.HasPrefix(err.Error(), "digest ") {
