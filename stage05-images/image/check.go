@@ -31,9 +31,13 @@ type Problem struct {
 	Where    string // a path below the store, or an image
 	Err      error  // what is wrong
 	Repaired bool
+	Removed  bool // Repaired by taking away what cannot be made again
 
-	remedy func(*bin) error
+	remedy remedy
 }
+
+// remedy does something about a problem, and tells whether that was to remove it.
+type remedy func(*bin) (removed bool, err error)
 
 // CheckOptions say what Check does.
 type CheckOptions struct {
@@ -96,13 +100,13 @@ type checkedLayer struct {
 }
 
 // found notes a problem and what to do about it.
-func (c *checker) found(where string, err error, remedy func(*bin) error) {
+func (c *checker) found(where string, err error, remedy remedy) {
 	c.problems = append(c.problems, Problem{Where: where, Err: err, remedy: remedy})
 }
 
 // removeIt is the remedy for a file that has no business in the store.
-func (c *checker) removeIt(name string) func(*bin) error {
-	return func(b *bin) error { return b.take(c.store.path(name)) }
+func (c *checker) removeIt(name string) remedy {
+	return func(b *bin) (bool, error) { return true, b.take(c.store.path(name)) }
 }
 
 // stray notes a file that no part of the store has made.
@@ -130,7 +134,7 @@ func (c *checker) folders() error {
 		}
 		if info.Mode().Perm()&0o077 != 0 {
 			c.found(name, fmt.Errorf("mode %#o: others of this host could run its set-user-ID programs", info.Mode().Perm()),
-				func(*bin) error { return os.Chmod(c.store.path(name), 0o700) })
+				func(*bin) (bool, error) { return false, os.Chmod(c.store.path(name), 0o700) })
 		}
 	}
 	return nil
@@ -194,12 +198,12 @@ func (c *checker) images() error {
 	for _, d := range index.Manifests {
 		where := imageName(d)
 		if seen[where] {
-			c.found(where, errors.New("it is in the index twice"), func(*bin) error { return nil }) // see forget
+			c.found(where, errors.New("it is in the index twice"), func(*bin) (bool, error) { return false, nil }) // see forget
 		}
 		seen[where] = true
 		layers, err := c.image(d)
 		if err != nil {
-			c.found(where, err, func(*bin) error { c.gone[where] = true; return nil })
+			c.found(where, err, func(*bin) (bool, error) { c.gone[where] = true; return true, nil })
 			continue
 		}
 		for _, l := range layers {
@@ -315,10 +319,10 @@ var errUsed = errors.New("a container runs on it: end that, and repair again")
 
 // unpackAgain is the remedy for a layer. If its blob is not one that unpacks to it,
 // the images that say so are not whole.
-func (c *checker) unpackAgain(name, dir string, l checkedLayer, wrong error) func(*bin) error {
-	return func(b *bin) (err error) {
+func (c *checker) unpackAgain(name, dir string, l checkedLayer, wrong error) remedy {
+	return func(b *bin) (bool, error) {
 		if c.used[dir] {
-			return errUsed
+			return false, errUsed
 		}
 		if errors.Is(wrong, errDifferent) {
 			wrong = b.take(c.store.path(name))
@@ -331,7 +335,7 @@ func (c *checker) unpackAgain(name, dir string, l checkedLayer, wrong error) fun
 				c.gone[where] = true
 			}
 		}
-		return nil
+		return wrong != nil, nil
 	}
 }
 
@@ -365,7 +369,7 @@ func (c *checker) repair(used []digest.Digest) error {
 	c.used = needed.paths
 	for i := range c.problems {
 		p := &c.problems[i]
-		err := p.remedy(b)
+		p.Removed, err = p.remedy(b)
 		if p.Repaired = err == nil; !p.Repaired {
 			p.Err = fmt.Errorf("%w (%w)", p.Err, err)
 		}

@@ -46,7 +46,7 @@ func (s *Store) Find(word string) (*Image, error) {
 	}
 	d, err := s.entry(index, word)
 	if errors.Is(err, ErrNotFound) {
-		err = hint.Add(err, "pull it first")
+		err = hint.Add(err, "pull it first; where no tag is given, latest is meant")
 	}
 	if err != nil {
 		return nil, err

@@ -147,10 +147,13 @@ func check(c call) error {
 	left := 0
 	for _, p := range problems {
 		repaired := ""
-		if p.Repaired {
-			repaired = ": repaired"
-		} else {
+		switch {
+		case !p.Repaired:
 			left++
+		case p.Removed:
+			repaired = ": removed"
+		default:
+			repaired = ": repaired"
 		}
 		fmt.Fprintf(c.out, "%s: %s%s\n", clean(p.Where), clean(p.Err.Error()), repaired)
 	}
