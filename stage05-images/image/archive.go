@@ -133,7 +133,11 @@ func (a *archive) read(r io.Reader) error {
 			return hint.Add(err, "an archive is what docker save, podman save or skopeo copy write")
 		}
 		if err := a.entry(h, t); err != nil {
-			return fmt.Errorf("%q: %w", h.Name, err)
+			err = fmt.Errorf("%q: %w", h.Name, err)
+			if errors.Is(err, io.ErrUnexpectedEOF) {
+				err = hint.Add(err, "the archive is cut off; copy or save it again")
+			}
+			return err
 		}
 	}
 	return fmt.Errorf("more than %d files", maxArchiveFiles)

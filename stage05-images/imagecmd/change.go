@@ -3,6 +3,7 @@ package imagecmd
 // Changing what is in the store: tag, rmi, save, load, gc, fsck.
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -117,7 +118,7 @@ func load(c call) error {
 	}
 	loaded, err := c.store.Load(c.Context.Context, in, platform)
 	if err != nil {
-		return err
+		return fmt.Errorf("load %q: %w", cmp.Or(c.String("input"), "-"), err)
 	}
 	for _, img := range loaded {
 		switch {
