@@ -106,20 +106,21 @@ func watchV1(dir string) (*memoryWatch, error) {
 	return w, nil
 }
 
-// v1 says that it is about to kill, and counts the kill a moment later: for so
-// long after each event, the counters are read again. Where the kill ends the
-// container, the group may be gone before: of its end the runtime tells.
+// v1 says that it is about to kill, and counts the kill a moment later, or on a busy
+// machine seconds later: for so long after each event, the counters are read again, at
+// first soon and then less and less often. Where the kill ends the container, the
+// group may be gone before: of its end the runtime tells.
 const (
-	rereadEvery = time.Millisecond
-	rereadFor   = time.Second
+	rereadFirst = time.Millisecond
+	rereadFor   = 10 * time.Second
 )
 
 // loop tells the counters whenever they changed, until the group is gone, or the
 // watch is closed.
 func (w *memoryWatch) loop(changed func(MemoryEvents)) error {
 	var last MemoryEvents
-	var oom uint64       // how often the kernel ran out of memory: v1 tells, and does not count
-	var reread time.Time // until when
+	var oom uint64      // how often the kernel ran out of memory: v1 tells, and does not count
+	var event time.Time // the last one of v1
 	news := make([]byte, 4096)
 	for first := true; ; first = false {
 		now, err := w.read(w.dir)
@@ -136,8 +137,8 @@ func (w *memoryWatch) loop(changed func(MemoryEvents)) error {
 		last = now
 
 		var deadline time.Time // none
-		if time.Now().Before(reread) {
-			deadline = time.Now().Add(rereadEvery)
+		if since := time.Since(event); since < rereadFor {
+			deadline = time.Now().Add(max(rereadFirst, since/8))
 		}
 		err = w.news.SetReadDeadline(deadline)
 		if err == nil {
@@ -149,7 +150,7 @@ func (w *memoryWatch) loop(changed func(MemoryEvents)) error {
 			return fmt.Errorf("cgroup: wait for memory events: %w", err)
 		case w.oomControl != nil:
 			oom += binary.NativeEndian.Uint64(news)
-			reread = time.Now().Add(rereadFor)
+			event = time.Now()
 		}
 	}
 }
