@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -16,8 +17,8 @@ import (
 	"skiff.example/stage02-namespaces/launch"
 )
 
-// A child that has let go of this program goes on, has nothing of its file mapped, and
-// what /proc/PID/exe leads to cannot be written, also through a descriptor that is
+// A child that has let go of this program goes on, has nothing of its file mapped nor what its
+// parent was given (execve(2)), and what /proc/PID/exe leads to cannot be written, also through a descriptor that is
 // kept (CVE-2019-5736).
 func TestAChildLetsGoOfThisProgram(t *testing.T) {
 	testkit.HostUnchanged(t)
@@ -60,6 +61,16 @@ func TestAChildLetsGoOfThisProgram(t *testing.T) {
 	own, _ := os.Executable()
 	if maps, err := os.ReadFile(of("maps")); err != nil || strings.Contains(string(maps), own) {
 		t.Errorf("it has the program mapped: %v\n%s", err, maps)
+	}
+	memory, err := os.Open(of("mem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer memory.Close()
+	// The environment lies behind the arguments, which Go leaves where they are.
+	given := int64(uintptr(unsafe.Pointer(unsafe.StringData(os.Args[0]))))
+	if _, err := memory.ReadAt(make([]byte, 1), given); !errors.Is(err, unix.EIO) {
+		t.Errorf("reading what this process was given: %v", err)
 	}
 	kept, err := unix.Open(of("exe"), unix.O_PATH, 0)
 	if err != nil {

@@ -107,13 +107,17 @@ func child(a *childArgs) {
 	Exit(a.failed)
 }
 
-// adviseHeap says whether Go's heap is for children as well: madvise(2). Go takes
+// adviseHeap says whether Go's heap, and what this process was given, are for children
+// as well: madvise(2). Go takes
 // memory in arenas of 64 MiB, one behind the other (runtime/malloc.go), and begins
 // somewhere in the first. One that is missed is copied, which is slower and no worse;
 // the program's own memory, which kept is a part of, must not be among them.
 func adviseHeap(advice, kept uintptr) {
 	const arena = 64 << 20
 	here := uintptr(unsafe.Pointer(new([64]byte))) &^ (arena - 1)
+	if given := given(); given.Size > 0 {
+		call(unix.SYS_MADVISE, given.Start, given.Size, advice, 0, 0, 0)
+	}
 	for _, step := range []uintptr{arena, ^uintptr(arena - 1)} {
 		// ENOMEM: a part of it, or all, is not mapped. What is has been advised about.
 		for at, missing := here, 0; missing < 2 && kept&^(arena-1) != at; at += step {

@@ -60,12 +60,39 @@ type programHeader struct {
 	offset, address, physical, fileSize, memorySize, aligns uint64
 }
 
-// Values of its fields: elf(5), and getauxval(3) for the last two.
+// Values of its fields: elf(5), and of the auxiliary vector: getauxval(3).
 const (
-	ptLoad, ptPhdr  = 1, 6
-	pfWrite         = 2
-	atPhdr, atPhnum = 3, 5
+	ptLoad, ptPhdr     = 1, 6
+	pfWrite            = 2
+	atPhdr, atPhnum    = 3, 5
+	atRandom, atExecfn = 25, 31
 )
+
+// given are the pages with the arguments and the environment of this process, which a
+// caller may have put secrets into. execve(2) puts them at the top of the first stack,
+// between the bytes of AT_RANDOM and the name of AT_EXECFN: getauxval(3). There are none
+// if the kernel does not say.
+func given() Part {
+	vector, err := unix.Auxv()
+	if err != nil {
+		return Part{}
+	}
+	var random, name uintptr
+	for _, pair := range vector {
+		switch pair[0] {
+		case atRandom:
+			random = pair[1]
+		case atExecfn:
+			name = pair[1]
+		}
+	}
+	if random == 0 || name < random {
+		return Part{}
+	}
+	// Safety: the kernel says that a string is there.
+	length := len(unix.BytePtrToString(*(**byte)(unsafe.Pointer(&name))))
+	return pages(random, name+uintptr(length)+1)
+}
 
 // Self are the parts of this program's file that the kernel has mapped, in order. The
 // program headers say which, and the auxiliary vector (getauxval(3)) where these are.
