@@ -19,6 +19,10 @@ import (
 // another process that sees this one: one of a pid namespace that is joined, of a
 // second process of the container (exec, a hook), or the program itself, if that is
 // /proc/self/exe.
+//
+// Not held off, as by runc: who has CAP_SYS_PTRACE in a pid namespace that a new
+// container joins, and no user namespace around him, sees the root of the host through
+// /proc/PID/root until pivot_root. He is trusted with the host.
 
 // ownsPids tells whether a container has a pid namespace of its own.
 func ownsPids(spec *specs.Spec) bool {
