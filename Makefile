@@ -41,7 +41,7 @@ $(stages:%=bin/stage%): bin/stage%: FORCE
 # Without the generator of manual pages in urfave/cli, and without symbols, a
 # program that lives for some milliseconds starts half a millisecond sooner.
 # What the linker writes lies in single pages in the page cache. A copy lies there
-# in large pieces, as an installed program does, and exec takes 0.92 of the time.
+# in large pieces, as an installed program does, and starts sooner.
 bin/skiff bin/skiff-oci: bin/%: FORCE
 	@go build -tags urfave_cli_no_docs -ldflags '-s -w' -o $@.linked ./final/cmd/$*
 	@install -m 755 $@.linked $@ && rm $@.linked

@@ -13,7 +13,7 @@ import (
 
 // JSON into the types of the specification. json.Unmarshal looks at every type that
 // a text could have before it reads the text, and a configuration could have a
-// hundred, of which it has a dozen: that took a tenth of the time of `run`. So here
+// hundred, of which it has a dozen. So here
 // structures are followed from what the text has, and json.Decoder gets the values.
 
 // decode reads the JSON text into what v points to. Fields that v does not have are

@@ -1,8 +1,8 @@
 package oci_test
 
 import (
+	"errors"
 	"os"
-	"path/filepath"
 	"reflect"
 	"testing"
 
@@ -11,39 +11,12 @@ import (
 	"skiff.example/final/oci"
 )
 
-const (
-	passwd = "root:x:0:0:root:/root:/bin/sh\n" +
-		"web:x:33:44:web:/srv/www:/bin/sh\n" +
-		"lost:x:50:50:no home::/bin/sh\n" +
-		"4294967296:x:0:0:CVE-2026-46680:/root:/bin/sh\n"
-	group = "root:x:0:\nweb:x:44:\nlogs:x:60:web,root\nmail:x:61:web\n"
-)
-
-// layer is a folder with these files in it: a container's root, or one of
-// the folders that it is stacked from.
-func layer(t *testing.T, files map[string]string) (root string) {
-	t.Helper()
-	root = t.TempDir()
-	for name, text := range files {
-		file := filepath.Join(root, name)
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return root
-}
-
-// accounts is a layer with the users and groups above.
-func accounts(t *testing.T) (root string) {
-	t.Helper()
-	return layer(t, map[string]string{"etc/passwd": passwd, "etc/group": group})
-}
-
 func TestHome(t *testing.T) {
-	root := accounts(t)
+	root := t.TempDir()
+	passwd := "root:x:0:0:root:/root:/bin/sh\nweb:x:33:44:web:/srv/www:/bin/sh\nlost:x:50:50:no home::/bin/sh\n"
+	if err := errors.Join(os.Mkdir(root+"/etc", 0o755), os.WriteFile(root+"/etc/passwd", []byte(passwd), 0o644)); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		name string
 		uid  uint32

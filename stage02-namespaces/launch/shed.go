@@ -16,8 +16,7 @@ import (
 // program's file on the host. Whoever sees the child in a container with root's
 // rights, or is started by the child as "#!/proc/self/exe", could keep that file open
 // and overwrite it once nobody runs it any more (CVE-2019-5736). runc starts itself
-// again from a read-only mount or a copy in memory; that costs more than all the rest
-// of making a container.
+// again from a read-only mount or a copy in memory, which takes a second start.
 //
 // Here the child lets go of the file. It moves copies of the few pages that it still
 // needs, which the parent has made, to where these pages are, unmaps all others of
@@ -26,9 +25,9 @@ import (
 
 // A Shed is what a child needs for it.
 type Shed struct {
-	exe    *os.File
-	copies [][]byte
-	steps  []plan.Step
+	exe   *os.File
+	loop  []byte // a copy of what the child needs of this program
+	steps []plan.Step
 }
 
 // CanShed tells whether a child of this process can let go of its program: the
@@ -71,7 +70,7 @@ func (s *Shed) prepare(command string) (err error) {
 		return err
 	}
 	loop := machine.Code()
-	if err := s.move("loop", loop, unix.PROT_READ|unix.PROT_EXEC); err != nil {
+	if err := s.move("loop", loop); err != nil {
 		return err
 	}
 	for i, part := range parts {
@@ -90,14 +89,14 @@ func (s *Shed) prepare(command string) (err error) {
 }
 
 // move copies a part of this program, and has the child put the copy into its place.
-func (s *Shed) move(name string, part machine.Part, protection int) error {
+func (s *Shed) move(name string, part machine.Part) error {
 	memory, err := unix.Mmap(-1, 0, int(part.Size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_POPULATE)
 	if err != nil {
 		return fmt.Errorf("map %d bytes: %w", part.Size, err)
 	}
-	s.copies = append(s.copies, memory)
+	s.loop = memory
 	copy(memory, part.Bytes())
-	if err := unix.Mprotect(memory, protection); err != nil {
+	if err := unix.Mprotect(memory, unix.PROT_READ|unix.PROT_EXEC); err != nil {
 		return fmt.Errorf("protect the copy of %s: %w", name, err)
 	}
 	from := plan.Memory{Name: "copy_of_" + name, Start: machine.AddressOf(memory), Size: part.Size}
@@ -131,10 +130,10 @@ func (s *Shed) Close() error {
 		errs = append(errs, s.exe.Close())
 		s.exe = nil
 	}
-	for _, memory := range s.copies {
-		errs = append(errs, unix.Munmap(memory))
+	if s.loop != nil {
+		errs = append(errs, unix.Munmap(s.loop))
+		s.loop = nil
 	}
-	s.copies = nil
 	return errors.Join(errs...)
 }
 

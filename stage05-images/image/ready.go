@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"slices"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -70,11 +69,7 @@ func (in *Ingest) unpackLayers(ctx context.Context, d ocispec.Descriptor) error 
 
 // verifyLayer reads the blob of a layer and verifies its DiffID.
 func (in *Ingest) verifyLayer(ctx context.Context, l Layer) error {
-	path, err := in.store.addressed("blobs", l.Blob.Digest)
-	if err != nil {
-		return err
-	}
-	blob, err := os.Open(path)
+	blob, err := in.store.OpenBlob(l.Blob)
 	if err != nil {
 		return err
 	}

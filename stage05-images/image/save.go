@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"path"
 	"slices"
 	"strings"
@@ -131,11 +130,7 @@ func inArchive(d ocispec.Descriptor) string {
 
 // saveBlob writes a blob into the archive.
 func (s *Store) saveBlob(ctx context.Context, t *tar.Writer, d ocispec.Descriptor) (err error) {
-	name, err := s.addressed("blobs", d.Digest)
-	if err != nil {
-		return err
-	}
-	f, err := os.Open(name)
+	f, err := s.OpenBlob(d)
 	if err != nil {
 		return err
 	}

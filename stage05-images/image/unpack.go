@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -80,11 +79,7 @@ func (in *Ingest) Unpack(ctx context.Context, l Layer) (dir string, fresh bool, 
 
 // unpackInto fills the folder dir.
 func (in *Ingest) unpackInto(ctx context.Context, dir string, l Layer) error {
-	path, err := in.store.addressed("blobs", l.Blob.Digest)
-	if err != nil {
-		return err
-	}
-	blob, err := os.Open(path)
+	blob, err := in.store.OpenBlob(l.Blob)
 	if err != nil {
 		return err
 	}

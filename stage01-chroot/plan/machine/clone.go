@@ -11,8 +11,8 @@ import (
 // Birth: clone3(2), where one process becomes two. The child gets the program, a stack
 // to run it on, and not Go's heap: so it takes as long for a parent of a gigabyte as
 // for a small one, the parent's pages are not shared until the child's execve(2), so
-// that it need not copy each one that it writes to meanwhile, and nothing that the
-// parent knows comes along.
+// that it need not copy each one that it writes to meanwhile, and what the parent knows
+// stays with it (but for its global variables).
 
 // CloneArgs is struct clone_args of clone3(2), in its third version (88 bytes,
 // Linux 5.7).
@@ -108,10 +108,10 @@ func child(a *childArgs) {
 }
 
 // adviseHeap says whether Go's heap, and what this process was given, are for children
-// as well: madvise(2). Go takes
-// memory in arenas of 64 MiB, one behind the other (runtime/malloc.go), and begins
-// somewhere in the first. One that is missed is copied, which is slower and no worse;
-// the program's own memory, which kept is a part of, must not be among them.
+// as well: madvise(2). Go takes memory in arenas of 64 MiB, one behind the other
+// (runtime/malloc.go), and begins somewhere in the first. One that is missed is copied,
+// which is slower; the program's own memory, which kept is a part of, must not be among
+// them.
 func adviseHeap(advice, kept uintptr) {
 	const arena = 64 << 20
 	here := uintptr(unsafe.Pointer(new([64]byte))) &^ (arena - 1)

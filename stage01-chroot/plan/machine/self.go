@@ -15,7 +15,6 @@ import (
 // A Part is a part of this program's file in memory: whole pages.
 type Part struct {
 	Start, Size uintptr // an address, and bytes
-	Writable    bool
 }
 
 // Bytes are what is in the part.
@@ -63,7 +62,6 @@ type programHeader struct {
 // Values of its fields: elf(5), and of the auxiliary vector: getauxval(3).
 const (
 	ptLoad, ptPhdr     = 1, 6
-	pfWrite            = 2
 	atPhdr, atPhnum    = 3, 5
 	atRandom, atExecfn = 25, 31
 )
@@ -122,9 +120,7 @@ func Self() ([]Part, error) {
 	for _, h := range headers {
 		if h.kind == ptLoad && h.fileSize > 0 {
 			start := moved + uintptr(h.address)
-			p := pages(start, start+uintptr(h.fileSize))
-			p.Writable = h.flags&pfWrite != 0
-			parts = append(parts, p)
+			parts = append(parts, pages(start, start+uintptr(h.fileSize)))
 		}
 	}
 	return parts, nil
