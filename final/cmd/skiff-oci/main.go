@@ -22,6 +22,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"skiff.example/final/container"
+	_ "skiff.example/final/shortlived" // begins with the memory that a command needs
 	"skiff.example/stage01-chroot/hint"
 )
 

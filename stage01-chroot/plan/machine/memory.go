@@ -58,12 +58,18 @@ type Program struct {
 	child     *newborn
 }
 
-// NewProgram makes room for a program of so many ops and registers.
+// NewProgram makes room for a program of so many ops and registers. All of that will be
+// written to at once: MADV_POPULATE_WRITE of madvise(2) gives the pages together, faster
+// than one by one. Linux before 5.14 does not know it, and gives them then.
 func NewProgram(ops, registers int) *Program {
+	const opSize, registerSize = int(unsafe.Sizeof(Op{})), int(unsafe.Sizeof(uintptr(0)))
 	p := &Program{}
 	// Safety: Take makes room for as many; neither holds pointers.
-	p.Ops = unsafe.Slice((*Op)(p.Memory.Take(ops*int(unsafe.Sizeof(Op{})))), ops)
-	p.Registers = unsafe.Slice((*uintptr)(p.Memory.Take(registers*int(unsafe.Sizeof(uintptr(0))))), registers)
+	p.Ops = unsafe.Slice((*Op)(p.Memory.Take(ops*opSize)), ops)
+	p.Registers = unsafe.Slice((*uintptr)(p.Memory.Take(registers*registerSize)), registers)
+	if size := ops*opSize + registers*registerSize; len(p.Memory.chunks) == 1 && size > 0 {
+		_ = unix.Madvise(p.Memory.chunks[0][:size], unix.MADV_POPULATE_WRITE)
+	}
 	return p
 }
 

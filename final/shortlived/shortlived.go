@@ -1,0 +1,56 @@
+// Package shortlived takes the memory that a program of Go needs for some milliseconds
+// in one piece, before the program needs it.
+//
+// A page of memory comes when it is touched for the first time: the processor stops, the
+// kernel finds a page. A runtime that creates a container touches some 500 pages, a third
+// of them Go's heap, since Go's allocator begins with a page or two for each size of
+// object. And its main goroutine starts with 2 KiB of stack; each time that this is too
+// little, Go's runtime looks up all frames in tables that lie on pages of their own.
+//
+// Other packages touch a third of all that when they are initialised. So this one is
+// initialised before them: of the packages whose imports are ready Go takes the one whose
+// path sorts first (The Go Programming Language Specification, "Program initialization",
+// and the release notes of Go 1.21), and this one imports nothing. That is before package
+// sync, and so before all that stand on it. For the same reason it has a system call of
+// its own.
+//
+// A program uses the package by importing it. One that lives longer should not.
+package shortlived
+
+import "unsafe"
+
+// heapSize is how much of the heap is taken, in bytes: about what the least command of a
+// runtime uses, so that memory's peak stays the same.
+const heapSize = 640 << 10
+
+// chunkSize is how much memory Go's runtime maps for its heap at once, in bytes, from
+// an address that is a multiple of it.
+const chunkSize = 4 << 20
+
+// populateWrite is MADV_POPULATE_WRITE, since Linux 5.14: madvise(2). It finds pages for
+// a twentieth of what they take one by one.
+const populateWrite = 23
+
+// taken is that memory, and whether the kernel has done it: for the test.
+var taken struct {
+	heap *[8192]byte // where it begins: objects of this size lie on pages of their own
+	size uintptr     // bytes
+	ok   bool
+}
+
+func init() {
+	growStack()
+	// What lies above a new object has not been used: Go's allocator goes upwards, from an
+	// address that chance chooses. An older kernel refuses: then the pages come one by one.
+	taken.heap = new([8192]byte)
+	start := uintptr(unsafe.Pointer(taken.heap))
+	taken.size = min(heapSize, chunkSize-start%chunkSize)
+	taken.ok = madvise(start, taken.size, populateWrite) == 0
+}
+
+// growStack needs so much stack that the goroutine gets 64 KiB, more than any command
+// needs. It touches none of it.
+func growStack()
+
+// madvise is madvise(2). It returns 0, or the error as a negative number.
+func madvise(address, length, advice uintptr) int
