@@ -20,6 +20,7 @@ import (
 // that and puts the caller's terminal back as it was. Where the caller has no
 // terminal, as in a pipe, bytes are carried all the same.
 func connect(master *os.File) (wait func() error, err error) {
+	TolerateClosedPipe()
 	restore, err := rawMode()
 	if err != nil {
 		return nil, err

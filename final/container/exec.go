@@ -265,10 +265,12 @@ func (g *guest) ready() error {
 
 // end waits for the process's end.
 func (g *guest) end() (status int, err error) {
-	signals, stop := g.options.caught()
-	defer stop()
+	signals, stop, err := g.options.caught()
+	if err != nil {
+		return 0, errors.Join(err, g.process.Kill())
+	}
 	end, err := g.wait(signals, g.process.Signal)
-	return exitStatus(end), err
+	return exitStatus(end), errors.Join(err, stop())
 }
 
 // close gives back what this process holds of the guest.

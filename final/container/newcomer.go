@@ -101,32 +101,22 @@ func (n *newcomer) attach() (drained func() error, err error) {
 
 // caught returns what the process's signals come from, when no signal ends this
 // process any more.
-func (o Options) caught() (signals *Signals, stop func()) {
-	signals, stop = o.Signals, func() {}
-	if signals == nil {
-		signals = CatchSignals()
-		stop = signals.stop
+func (o Options) caught() (signals *Signals, stop func() error, err error) {
+	if o.Signals != nil {
+		return o.Signals, func() error { return nil }, nil
 	}
-	<-signals.caught
-	return signals, stop
+	signals, err = CatchSignals()
+	if err != nil {
+		return nil, nil, err
+	}
+	return signals, signals.stop, nil
 }
 
 // wait waits for the process's end, and hands it the signals meanwhile.
 func (n *newcomer) wait(signals *Signals, hand func(syscall.Signal) error) (unix.WaitStatus, error) {
-	ended := make(chan struct{})
-	defer close(ended)
-	go func() {
-		for {
-			select {
-			case <-ended:
-				return
-			case s := <-signals.got:
-				if err := hand(s.(syscall.Signal)); err != nil && !errors.Is(err, os.ErrProcessDone) {
-					fmt.Fprintln(n.options.Warn, "warning:", err)
-				}
-			}
-		}
-	}()
+	if err := signals.waitFor(n.process, hand, n.options.Warn); err != nil {
+		return 0, err
+	}
 	return n.process.Wait()
 }
 

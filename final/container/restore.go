@@ -34,9 +34,11 @@ func (r *Runtime) Restore(config Config, criu Criu, detach bool) (status int, er
 	if err := refuseTerminal(config.Spec); err != nil {
 		return 0, err
 	}
-	signals := CatchSignals()
-	defer signals.stop()
-	<-signals.caught
+	signals, err := CatchSignals()
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, signals.stop()) }()
 	dir, held, err := makeFolder(r.Root, config.ID)
 	if err != nil {
 		return 0, err

@@ -21,8 +21,11 @@ func (r *Runtime) Run(config Config) (status int, err error) {
 	if config.Spec.Process == nil {
 		return 0, errors.New("process is missing: there is nothing to run")
 	}
-	signals, release := config.caught()
-	defer release()
+	signals, release, err := config.caught()
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, release()) }()
 	var before *stop // nil: the program begins at once
 	c, err := r.make(config, true, func(*Container) (b beginning, err error) {
 		if h := config.Spec.Hooks; h != nil && len(h.StartContainer) > 0 {

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"skiff.example/final/container"
 	"skiff.example/stage01-chroot/plan"
 	"skiff.example/stage01-chroot/rootfs/inroot"
 	"skiff.example/stage03-cgroups/journal"
@@ -45,6 +46,7 @@ func (e *Engine) Change(img *image.Image, o Options, changed func(upper string) 
 		}
 		return changed(upper)
 	}
+	container.TolerateClosedPipe()
 	return e.runtime().Run(config)
 }
 

@@ -96,6 +96,7 @@ func (e *Engine) Run(ctx context.Context, o Options) (status int, err error) {
 			launch.Explain(o.Explain, times)
 		}
 	}
+	container.TolerateClosedPipe()
 	return e.runtime().Run(config)
 }
 

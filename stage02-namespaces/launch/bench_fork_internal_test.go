@@ -28,7 +28,7 @@ func forkOnce(t testing.TB, program *machine.Program) forked {
 	t.Helper()
 	args := argsFor(Options{})
 	begin := monotonic(t)
-	pid, pidfd, errno := clone(args, program)
+	pid, pidfd, errno := machine.Clone(args, program, failedStatus)
 	end := monotonic(t)
 	if errno != 0 {
 		t.Fatal(errno)

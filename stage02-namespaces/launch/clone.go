@@ -2,8 +2,6 @@ package launch
 
 import (
 	"fmt"
-	"runtime"
-	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -12,8 +10,7 @@ import (
 	"skiff.example/stage01-chroot/plan/machine"
 )
 
-// The moment of birth: clone3(2), called without the Go runtime's knowledge, and
-// what must be true on both sides of it. See also signal-safety(7).
+// The moment of birth: what the parent asks clone3(2) for. Package machine calls it.
 
 // argsFor asks clone3(2) for a child with its own copy of the memory (no
 // CLONE_VM), a pidfd, and default signal handlers: the parent's handlers are
@@ -38,26 +35,3 @@ func (o Options) Birth() string {
 	return fmt.Sprintf("clone3({flags=%s, exit_signal=SIGCHLD, stack=child_stack, tls=child_tls}, %d)", plan.CloneFlags(args.Flags), unsafe.Sizeof(args))
 }
 
-// clone starts the child and lets it run the program. It returns in the
-// parent only.
-//
-// All signals are blocked before, because a signal that came between clone3
-// and execve would be handled by nobody; the parent's mask comes back here,
-// the child's with a step of its plan (plan.SetSignalMask).
-func clone(args machine.CloneArgs, program *machine.Program) (pid, pidfd int, errno syscall.Errno) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	blocked, before := ^uint64(0), uint64(0)
-	setMask(&blocked, &before)
-	pid, pidfd, errno = machine.Clone(args, program, failedStatus)
-	setMask(&before, nil)
-	return pid, pidfd, errno
-}
-
-// setMask is rt_sigprocmask(2) for this thread.
-func setMask(mask, old *uint64) {
-	const kernelMaskSize = 8
-	// Safety: both outlive the call. It fails only for wrong arguments.
-	syscall.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK,
-		uintptr(unsafe.Pointer(mask)), uintptr(unsafe.Pointer(old)), kernelMaskSize, 0, 0)
-}

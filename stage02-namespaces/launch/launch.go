@@ -113,7 +113,7 @@ func (p *Process) clone(program *machine.Program, o Options) error {
 	p.plan.Alive(program, int(held.Fd()))
 
 	args := argsFor(o)
-	pid, pidfd, errno := clone(args, program)
+	pid, pidfd, errno := machine.Clone(args, program, failedStatus)
 	runtime.KeepAlive(o.Cgroup)
 	if errno != 0 {
 		err := fmt.Errorf("clone a process with %s: %w", plan.CloneFlags(args.Flags), errno)

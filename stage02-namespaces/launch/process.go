@@ -50,8 +50,9 @@ func Adopt(pid int) (*Process, error) {
 // exit step), which returns nil, or with a step that failed, which returns a
 // *plan.Error. It is also an error when something killed the process before.
 func (p *Process) Started() error {
-	if _, err := io.Copy(io.Discard, p.alive); err != nil {
-		return fmt.Errorf("wait for the plan of process %d: %w", p.Pid, err)
+	var said [1]byte // nothing is ever said
+	if _, err := p.alive.Read(said[:]); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("wait for the plan of process %d: %v", p.Pid, err)
 	}
 	return p.failure()
 }

@@ -68,7 +68,9 @@ func execute(c *cli.Context) (status int, err error) {
 		return 0, err
 	}
 	if !c.Bool("detach") {
-		options.Signals = container.CatchSignals() // one that comes before the program runs is for it all the same
+		if options.Signals, err = container.CatchSignals(); err != nil { // one that comes before the program runs is for it all the same
+			return 0, err
+		}
 	}
 	config := container.ExecConfig{
 		Edit:    func(p *specs.Process) error { return editProcess(c, p, args[1:]) },

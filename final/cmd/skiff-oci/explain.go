@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/urfave/cli/v2"
 
@@ -57,7 +56,9 @@ func observer(c *cli.Context) func(*plan.Plan, []launch.Timing) {
 	if !explains(c) {
 		return nil
 	}
-	return func(_ *plan.Plan, times []launch.Timing) { explain(os.Stderr, formatOf(c), container.Steps(times)) }
+	return func(_ *plan.Plan, times []launch.Timing) {
+		explain(standardError{}, formatOf(c), container.Steps(times))
+	}
 }
 
 // measure begins to measure for what explainReport prints.
@@ -77,7 +78,7 @@ func explainReport(c *cli.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	explain(os.Stderr, formatOf(c), steps)
+	explain(standardError{}, formatOf(c), steps)
 	return nil
 }
 

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
+
+	"skiff.example/final/container"
 )
 
 // The log that --log asks for: what engines read to learn why a command failed.
@@ -43,7 +45,7 @@ func (l *log) write(level, message string) {
 		_, err = f.Write(append(l.line(level, message), '\n'))
 	}
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "skiff-oci: write the log: %v\n", err)
+		fmt.Fprintf(standardError{}, "skiff-oci: write the log: %v\n", err)
 	}
 }
 
@@ -70,5 +72,14 @@ func (l *log) Write(text []byte) (int, error) {
 	for line := range strings.Lines(string(text)) {
 		l.write("warning", strings.TrimPrefix(strings.TrimSpace(line), "warning: "))
 	}
+	return standardError{}.Write(text)
+}
+
+// standardError is os.Stderr while there is a container: what cannot be written must not
+// end this process.
+type standardError struct{}
+
+func (standardError) Write(text []byte) (int, error) {
+	container.TolerateClosedPipe()
 	return os.Stderr.Write(text)
 }

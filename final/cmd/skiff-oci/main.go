@@ -120,7 +120,7 @@ func report(c *cli.Context, err error) {
 	if err == nil || errors.As(err, new(exitStatus)) {
 		return
 	}
-	hint.Print(os.Stderr, "skiff-oci", err)
+	hint.Print(standardError{}, "skiff-oci", err)
 	logOf(c).write("error", withHint(err))
 }
 

@@ -100,10 +100,6 @@ func runCommand() *cli.Command {
 }
 
 func run(c *cli.Context, id string) error {
-	var signals *container.Signals
-	if !c.Bool("detach") {
-		signals = container.CatchSignals() // meanwhile, the configuration is read
-	}
 	config, err := configOf(c, id)
 	if err != nil {
 		return err
@@ -114,7 +110,7 @@ func run(c *cli.Context, id string) error {
 	if config.ConsoleSocket != "" {
 		return errors.New("run: --console-socket is for --detach: without it, the terminal is the caller's own")
 	}
-	config.Signals, config.Keep = signals, c.Bool("keep")
+	config.Keep = c.Bool("keep")
 	status, err := runtimeOf(c).Run(config)
 	if err != nil {
 		return err

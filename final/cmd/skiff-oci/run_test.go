@@ -181,3 +181,23 @@ func TestTwoContainersOfOneBundle(t *testing.T) {
 		t.Errorf("two: status %d: %s", status, said)
 	}
 }
+
+// Go ends a program that writes to standard error when nobody reads there. This one has
+// a container to remove first.
+func TestAWarningThatNobodyReadsLeavesNothingBehind(t *testing.T) {
+	testkit.HostUnchanged(t)
+	b := newBundle(t, program("sh", "-c", "exit 9"), func(s *specs.Spec) { s.Linux.MountLabel = "system_u:object_r:container_t:s0" })
+	nobody, theirs, err := os.Pipe()
+	b.must(err)
+	b.must(nobody.Close())
+	defer theirs.Close()
+	for _, option := range []string{"--keep=false", "--explain"} {
+		cmd := b.command("run", option, "--bundle", b.dir, "box")
+		cmd.Stderr = theirs
+		err = cmd.Run()
+		if cmd.ProcessState.ExitCode() != 9 {
+			t.Errorf("run %s: %v, want exit status 9", option, err)
+		}
+		b.wantNothing()
+	}
+}

@@ -66,8 +66,7 @@ type childArgs struct {
 // args must ask for CLONE_SETTLS: Go's code reads a word there, and that of this thread
 // may be in Go's heap.
 //
-// All signals must be blocked in this thread, which must be the caller's own
-// (runtime.LockOSThread), and no second one may call it at the same time.
+// No second one may call it at the same time.
 func Clone(args CloneArgs, program *Program, failed uintptr) (pid, pidfd int, errno syscall.Errno) {
 	b := program.newborn()
 	b.top = childArgs{reflect.ValueOf(child).Pointer(), &program.Ops[0], len(program.Ops), &program.Registers[0], program.Page, failed}
@@ -78,12 +77,31 @@ func Clone(args CloneArgs, program *Program, failed uintptr) (pid, pidfd int, er
 	args.Pidfd = uint64(uintptr(unsafe.Pointer(&b.pidfd)))
 	b.args = args
 	adviseHeap(unix.MADV_DONTFORK, uintptr(unsafe.Pointer(b)))
-	r := cloneChild(&b.args, unsafe.Sizeof(args))
+	r := cloneUndisturbed(&b.args, unsafe.Sizeof(args))
 	adviseHeap(unix.MADV_DOFORK, uintptr(unsafe.Pointer(b)))
 	if errno := errnoOf(r); errno != 0 {
 		return 0, -1, errno
 	}
 	return int(r), int(b.pidfd), 0
+}
+
+// cloneUndisturbed has all signals blocked meanwhile, because one that came between
+// clone3 and execve would be handled by nobody: signal-safety(7). The parent's mask
+// comes back here, the child's with a step of its plan (plan.SetSignalMask).
+//
+// A mask is a thread's, and Go moves a goroutine to another thread when it calls a
+// function that is not nosplit, or with a signal: neither happens between the first call
+// and the last. runtime.LockOSThread would do it as well, and start a thread for that.
+//
+//go:nosplit
+//go:norace
+func cloneUndisturbed(args *CloneArgs, size uintptr) uintptr {
+	const maskSize = 8 // of the kernel's sigset_t, in bytes
+	blocked, before := ^uint64(0), uint64(0)
+	call(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&blocked)), uintptr(unsafe.Pointer(&before)), maskSize, 0, 0)
+	r := cloneChild(args, size)
+	call(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&before)), 0, maskSize, 0, 0)
+	return r
 }
 
 // cloneChild is clone3(2). The child, on a stack of its own, calls childArgs.code with
