@@ -34,4 +34,3 @@ func (o Options) Birth() string {
 	args := argsFor(o)
 	return fmt.Sprintf("clone3({flags=%s, exit_signal=SIGCHLD, stack=child_stack, tls=child_tls}, %d)", plan.CloneFlags(args.Flags), unsafe.Sizeof(args))
 }
-

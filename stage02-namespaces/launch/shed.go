@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -33,7 +34,10 @@ type Shed struct {
 // CanShed tells whether a child of this process can let go of its program: the
 // kernel must know how (CONFIG_CHECKPOINT_RESTORE), it takes CAP_SYS_ADMIN, and memory
 // that was written to may be executed, which SELinux can forbid (execmem).
-func CanShed() bool {
+func CanShed() bool { return canShed() }
+
+// canShed finds it out, once.
+var canShed = sync.OnceValue(func() bool {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var has [2]unix.CapUserData
 	if unix.Capget(&header, &has[0]) != nil || has[0].Effective&(1<<unix.CAP_SYS_ADMIN) == 0 {
@@ -49,7 +53,7 @@ func CanShed() bool {
 	}
 	err = unix.Mprotect(page, unix.PROT_READ|unix.PROT_EXEC)
 	return errors.Join(err, unix.Munmap(page)) == nil
-}
+})
 
 // NewShed prepares it. command is what the child is called meanwhile, in
 // /proc/PID/cmdline.

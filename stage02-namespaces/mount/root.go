@@ -28,6 +28,7 @@ type Root struct {
 	plan *plan.Plan
 	fd   plan.Register // the root directory, as a mount of its own
 	null plan.Register // the host's /dev/null, for masking files
+	seen bool          // it has been looked at
 
 	view        *view       // what the parent can see of it
 	user        *idMap      // of the process's own user namespace, or nil
