@@ -38,12 +38,14 @@ build: $(programs)
 $(stages:%=bin/stage%): bin/stage%: FORCE
 	@go build -o $@ ./$(wildcard stage$*-*)
 
-# Without the generator of manual pages in urfave/cli, and without symbols, a
+# Without symbols, and skiff without the generator of manual pages in urfave/cli, a
 # program that lives for some milliseconds starts half a millisecond sooner.
 # What the linker writes lies in single pages in the page cache. A copy lies there
 # in large pieces, as an installed program does, and starts sooner.
+bin/skiff: tags = -tags urfave_cli_no_docs
+
 bin/skiff bin/skiff-oci: bin/%: FORCE
-	@go build -tags urfave_cli_no_docs -ldflags '-s -w' -o $@.linked ./final/cmd/$*
+	@go build $(tags) -ldflags '-s -w' -o $@.linked ./final/cmd/$*
 	@install -m 755 $@.linked $@ && rm $@.linked
 
 bin/final: FORCE
