@@ -1,6 +1,7 @@
 package rules_test
 
 import (
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -36,4 +37,28 @@ func linked(t *testing.T, dir string) (found []string) {
 func TestSkiffOCIIsLinkedWithNothingHeavy(t *testing.T) {
 	assert.DeepEqual(t, linked(t, "./cmd/skiff-oci"), []string(nil))
 	assert.Assert(t, slices.Contains(linked(t, "./cmd/skiff"), "github.com/urfave/cli/v2"), "the other programs have it: the list is read")
+}
+
+// What a package prepares before main, maps above all, is prepared at each start,
+// whether or not it is used. A table that the linker lays out costs nothing: an array
+// of structs, a switch. Only the kinds of namespaces, which every container needs, are
+// made from those of another package.
+func TestSkiffOCIPreparesNothing(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "skiff-oci")
+	build := exec.Command("go", "build", "-o", program, "./cmd/skiff-oci")
+	build.Dir = filepath.Join(root, "final")
+	out, err := build.CombinedOutput()
+	assert.NilError(t, err, string(out))
+	version := exec.Command(program, "--version")
+	version.Env = append(os.Environ(), "GODEBUG=inittrace=1") // a line for each package: package runtime
+	out, err = version.CombinedOutput()
+	assert.NilError(t, err, string(out))
+	var ours []string
+	for line := range strings.Lines(string(out)) {
+		name, _, _ := strings.Cut(strings.TrimPrefix(line, "init "), " @")
+		if name == "main" || strings.HasPrefix(name, "skiff.example/") {
+			ours = append(ours, name)
+		}
+	}
+	assert.DeepEqual(t, ours, []string{"skiff.example/stage02-namespaces/namespace"})
 }

@@ -45,7 +45,7 @@ func ship(out *strings.Builder) *commandline.App {
 var sailFlags = []commandline.Flag{
 	{Name: "fast", Short: "f", Usage: "all sails"},
 	{Kind: commandline.String, Name: "captain", Short: "c", Usage: "who commands"},
-	{Kind: commandline.Word, Name: "explain", Words: []string{"text", "json"}, Usage: "say why"},
+	{Kind: commandline.Word, Name: "explain", Words: "text json", Usage: "say why"},
 	{Kind: commandline.Int, Name: "crew", Default: "-1", Usage: "how many"},
 	{Kind: commandline.Int, Name: "heel", Usage: "in degrees"},
 	{Kind: commandline.Uint, Name: "knots", Usage: "how fast"},

@@ -2,6 +2,7 @@ package commandline
 
 import (
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -32,7 +33,7 @@ type Flag struct {
 	Short   string // another name, of one letter; or none
 	Default string // the value as someone would type it
 	Usage   string // what it is for, in a line
-	Words   []string
+	Words   string // those of a Word, with a blank between two
 }
 
 // The flags that are always there.
@@ -83,18 +84,16 @@ func (v *value) Set(text string) (err error) {
 
 // word is what the text of a Word means.
 func (v *value) word(text string) (string, error) {
-	if text == "true" {
-		return v.Words[0], nil
-	}
-	if text == "false" {
+	words := strings.Fields(v.Words)
+	switch {
+	case text == "true":
+		return words[0], nil
+	case text == "false":
 		return "", nil
+	case slices.Contains(words, text):
+		return text, nil
 	}
-	for _, w := range v.Words {
-		if w == text {
-			return w, nil
-		}
-	}
-	return "", errors.New("want " + strings.Join(v.Words, " or "))
+	return "", errors.New("want " + strings.Join(words, " or "))
 }
 
 // check tells whether the text is of the flag's kind, in the words of package flag.

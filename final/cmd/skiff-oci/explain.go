@@ -17,7 +17,7 @@ import (
 
 // explainFlag may go without its value.
 var explainFlag = commandline.Flag{
-	Kind: commandline.Word, Name: "explain", Words: []string{"text", "json"},
+	Kind: commandline.Word, Name: "explain", Words: "text json",
 	Usage: "print each step, its result and how long it took: text, or =json",
 }
 
