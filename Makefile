@@ -38,15 +38,17 @@ build: $(programs)
 $(stages:%=bin/stage%): bin/stage%: FORCE
 	@go build -o $@ ./$(wildcard stage$*-*)
 
-# Without the generator of manual pages in urfave/cli, and without symbols, a
+# Without symbols, and skiff without the generator of manual pages in urfave/cli, a
 # program that lives for some milliseconds starts half a millisecond sooner.
 # What the linker writes lies in single pages in the page cache. A copy lies there
 # in large pieces, as an installed program does, and starts sooner.
 # Go's newer garbage collector keeps its marks on a page more of each piece of the heap;
 # in the life of skiff-oci nothing is collected. A Go that has no other is used as it is.
 bin/skiff-oci: export GOEXPERIMENT = $(shell GOEXPERIMENT=nogreenteagc go version >/dev/null 2>&1 && echo nogreenteagc)
+bin/skiff: tags = -tags urfave_cli_no_docs
+
 bin/skiff bin/skiff-oci: bin/%: FORCE
-	@go build -tags urfave_cli_no_docs -ldflags '-s -w' -o $@.linked ./final/cmd/$*
+	@go build $(tags) -ldflags '-s -w' -o $@.linked ./final/cmd/$*
 	@install -m 755 $@.linked $@ && rm $@.linked
 
 bin/final: FORCE

@@ -31,15 +31,14 @@ type Package struct {
 	Generated int      // lines of files that a program has written: "Code generated … DO NOT EDIT."
 }
 
-// Count builds the program in folder dir with the flags and returns the
-// packages below the path ours that it imports; a package comes after those
-// that it imports itself.
-func Count(dir, ours string, flags ...string) ([]Package, error) {
-	linked, err := link(dir, ours, flags)
+// Count builds the program in folder dir and returns the packages below the path
+// ours that it imports; a package comes after those that it imports itself.
+func Count(dir, ours string) ([]Package, error) {
+	linked, err := link(dir, ours)
 	if err != nil {
 		return nil, err
 	}
-	list, err := command(dir, "list", flags, "-deps", "-f", `{{.ImportPath}} {{.Dir}} {{join .GoFiles " "}}`)
+	list, err := command(dir, "list", "-deps", "-f", `{{.ImportPath}} {{.Dir}} {{join .GoFiles " "}}`)
 	if err != nil {
 		return nil, err
 	}
@@ -65,8 +64,8 @@ func Count(dir, ours string, flags ...string) ([]Package, error) {
 }
 
 // command runs a command of the Go tool in dir.
-func command(dir, name string, flags []string, args ...string) (string, error) {
-	cmd := exec.Command("go", append(append([]string{name}, flags...), args...)...)
+func command(dir, name string, args ...string) (string, error) {
+	cmd := exec.Command("go", append([]string{name}, args...)...)
 	cmd.Dir = dir
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()

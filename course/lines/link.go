@@ -13,14 +13,14 @@ import (
 
 // link builds the program in folder dir, of the packages below ours, and returns
 // the functions in it.
-func link(dir, ours string, flags []string) (map[string]bool, error) {
+func link(dir, ours string) (map[string]bool, error) {
 	folder, err := os.MkdirTemp("", "lines")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(folder)
 	program := filepath.Join(folder, "program")
-	if _, err := command(dir, "build", flags, "-gcflags="+ours+"/...=-l", "-o", program); err != nil {
+	if _, err := command(dir, "build", "-gcflags="+ours+"/...=-l", "-o", program); err != nil {
 		return nil, err
 	}
 	file, err := elf.Open(program)

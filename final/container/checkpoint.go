@@ -140,7 +140,8 @@ func dumpExternals(state *State, spec *specs.Spec) (args []string, err error) {
 		if err := unix.Stat(n.Path, &st); err != nil {
 			return nil, fmt.Errorf("namespace %q: %w", n.Path, err)
 		}
-		args = append(args, "--external", fmt.Sprintf("%s[%d]:%s", criuNames[n.Type][0], st.Ino, criuNames[n.Type][1]))
+		name, inImages := criuNames(n.Type)
+		args = append(args, "--external", fmt.Sprintf("%s[%d]:%s", name, st.Ino, inImages))
 	}
 	return args, nil
 }
@@ -156,14 +157,21 @@ func refuseTerminal(spec *specs.Spec) error {
 
 // criuNames are the names of the kinds of namespaces that criu takes from outside, and
 // those under which runc's images have them.
-var criuNames = map[specs.LinuxNamespaceType][2]string{
-	specs.NetworkNamespace: {"net", "extRootNetNS"}, specs.PIDNamespace: {"pid", "extRootPidNS"},
+func criuNames(t specs.LinuxNamespaceType) (name, inImages string) {
+	switch t {
+	case specs.NetworkNamespace:
+		return "net", "extRootNetNS"
+	case specs.PIDNamespace:
+		return "pid", "extRootPidNS"
+	}
+	return "", ""
 }
 
 // joined are the namespaces of these kinds that the container has not made.
 func joined(spec *specs.Spec) []specs.LinuxNamespace {
 	return slices.DeleteFunc(slices.Clone(spec.Linux.Namespaces), func(n specs.LinuxNamespace) bool {
-		return n.Path == "" || criuNames[n.Type][0] == ""
+		name, _ := criuNames(n.Type)
+		return n.Path == "" || name == ""
 	})
 }
 

@@ -188,7 +188,8 @@ func (c *Container) callRestore(criu Criu, root string) (pid int, err error) {
 			return 0, fmt.Errorf("namespace %q: %w", n.Path, err)
 		}
 		defer f.Close()
-		args = append(args, "--inherit-fd", fmt.Sprintf("fd[%d]:%s", 3+len(files), criuNames[n.Type][1]))
+		_, inImages := criuNames(n.Type)
+		args = append(args, "--inherit-fd", fmt.Sprintf("fd[%d]:%s", 3+len(files), inImages))
 		files = append(files, f)
 	}
 	if err := criu.run(args, files...); err != nil {

@@ -94,13 +94,13 @@ func (r *Root) resolveDevice(folder string) uint64 {
 
 // nodeTypes are the file types of a device's type: runtime-spec
 // config-linux.md, "Devices".
-var nodeTypes = map[string]uint32{"c": unix.S_IFCHR, "u": unix.S_IFCHR, "b": unix.S_IFBLK, "p": unix.S_IFIFO}
+var nodeTypes = meanings[uint32]{{"c", unix.S_IFCHR}, {"u", unix.S_IFCHR}, {"b", unix.S_IFBLK}, {"p", unix.S_IFIFO}}
 
 // device adds the steps for one node. Its folder is opened without following
 // symbolic links: an image whose /dev leads elsewhere must not get a node
 // there (CVE-2026-41579).
 func (r *Root) device(d specs.LinuxDevice) error {
-	kind, ok := nodeTypes[d.Type]
+	kind, ok := nodeTypes.find(d.Type)
 	if !ok || !strings.HasPrefix(d.Path, "/") {
 		return fmt.Errorf("device %q: want an absolute path and one of the types c, b, u, p, not %q", d.Path, d.Type)
 	}

@@ -71,57 +71,82 @@ func (a *Attributes) atime(kind uint64) {
 	a.Set = a.Set&^unix.MOUNT_ATTR__ATIME | kind
 }
 
+// meanings are such words, and what each means. A table like this is ready when the
+// program starts, a map would be made then.
+type meanings[Meaning any] []struct {
+	word    string
+	meaning Meaning
+}
+
+// find looks for a word.
+func (m meanings[Meaning]) find(word string) (meaning Meaning, known bool) {
+	for i := range m {
+		if m[i].word == word {
+			return m[i].meaning, true
+		}
+	}
+	return meaning, false
+}
+
 // attributeWords change Attributes; each also exists with an r in front,
 // which applies it to all mounts below.
-var attributeWords = map[string]func(*Attributes){
-	"ro":            func(a *Attributes) { a.set(unix.MOUNT_ATTR_RDONLY) },
-	"rw":            func(a *Attributes) { a.clear(unix.MOUNT_ATTR_RDONLY) },
-	"nosuid":        func(a *Attributes) { a.set(unix.MOUNT_ATTR_NOSUID) },
-	"suid":          func(a *Attributes) { a.clear(unix.MOUNT_ATTR_NOSUID) },
-	"nodev":         func(a *Attributes) { a.set(unix.MOUNT_ATTR_NODEV) },
-	"dev":           func(a *Attributes) { a.clear(unix.MOUNT_ATTR_NODEV) },
-	"noexec":        func(a *Attributes) { a.set(unix.MOUNT_ATTR_NOEXEC) },
-	"exec":          func(a *Attributes) { a.clear(unix.MOUNT_ATTR_NOEXEC) },
-	"nodiratime":    func(a *Attributes) { a.set(unix.MOUNT_ATTR_NODIRATIME) },
-	"diratime":      func(a *Attributes) { a.clear(unix.MOUNT_ATTR_NODIRATIME) },
-	"nosymfollow":   func(a *Attributes) { a.set(unix.MOUNT_ATTR_NOSYMFOLLOW) },
-	"symfollow":     func(a *Attributes) { a.clear(unix.MOUNT_ATTR_NOSYMFOLLOW) },
-	"noatime":       func(a *Attributes) { a.atime(unix.MOUNT_ATTR_NOATIME) },
-	"atime":         func(a *Attributes) { a.atime(unix.MOUNT_ATTR_RELATIME) },
-	"relatime":      func(a *Attributes) { a.atime(unix.MOUNT_ATTR_RELATIME) },
-	"norelatime":    func(a *Attributes) { a.atime(unix.MOUNT_ATTR_STRICTATIME) },
-	"strictatime":   func(a *Attributes) { a.atime(unix.MOUNT_ATTR_STRICTATIME) },
-	"nostrictatime": func(a *Attributes) { a.atime(unix.MOUNT_ATTR_RELATIME) },
+var attributeWords = meanings[func(*Attributes)]{
+	{"ro", func(a *Attributes) { a.set(unix.MOUNT_ATTR_RDONLY) }},
+	{"rw", func(a *Attributes) { a.clear(unix.MOUNT_ATTR_RDONLY) }},
+	{"nosuid", func(a *Attributes) { a.set(unix.MOUNT_ATTR_NOSUID) }},
+	{"suid", func(a *Attributes) { a.clear(unix.MOUNT_ATTR_NOSUID) }},
+	{"nodev", func(a *Attributes) { a.set(unix.MOUNT_ATTR_NODEV) }},
+	{"dev", func(a *Attributes) { a.clear(unix.MOUNT_ATTR_NODEV) }},
+	{"noexec", func(a *Attributes) { a.set(unix.MOUNT_ATTR_NOEXEC) }},
+	{"exec", func(a *Attributes) { a.clear(unix.MOUNT_ATTR_NOEXEC) }},
+	{"nodiratime", func(a *Attributes) { a.set(unix.MOUNT_ATTR_NODIRATIME) }},
+	{"diratime", func(a *Attributes) { a.clear(unix.MOUNT_ATTR_NODIRATIME) }},
+	{"nosymfollow", func(a *Attributes) { a.set(unix.MOUNT_ATTR_NOSYMFOLLOW) }},
+	{"symfollow", func(a *Attributes) { a.clear(unix.MOUNT_ATTR_NOSYMFOLLOW) }},
+	{"noatime", func(a *Attributes) { a.atime(unix.MOUNT_ATTR_NOATIME) }},
+	{"atime", func(a *Attributes) { a.atime(unix.MOUNT_ATTR_RELATIME) }},
+	{"relatime", func(a *Attributes) { a.atime(unix.MOUNT_ATTR_RELATIME) }},
+	{"norelatime", func(a *Attributes) { a.atime(unix.MOUNT_ATTR_STRICTATIME) }},
+	{"strictatime", func(a *Attributes) { a.atime(unix.MOUNT_ATTR_STRICTATIME) }},
+	{"nostrictatime", func(a *Attributes) { a.atime(unix.MOUNT_ATTR_RELATIME) }},
 }
 
 // propagationWords are the kinds of Propagation; each also exists with an r
 // in front.
-var propagationWords = map[string]uint64{
-	"shared": unix.MS_SHARED, "slave": unix.MS_SLAVE, "private": unix.MS_PRIVATE, "unbindable": unix.MS_UNBINDABLE,
+var propagationWords = meanings[uint64]{
+	{"shared", unix.MS_SHARED}, {"slave", unix.MS_SLAVE}, {"private", unix.MS_PRIVATE}, {"unbindable", unix.MS_UNBINDABLE},
 }
 
 // fileSystemFlags are the words that belong to no mount but to a file system,
 // whatever its type, and whether they ask for more than the default. The
 // kernel takes them by name: fsconfig(2), FSCONFIG_SET_FLAG.
-var fileSystemFlags = map[string]bool{
-	"sync": true, "dirsync": true, "lazytime": true, "mand": true,
-	"async": false, "nolazytime": false, "nomand": false,
+var fileSystemFlags = meanings[bool]{
+	{"sync", true},
+	{"dirsync", true},
+	{"lazytime", true},
+	{"mand", true},
+	{"async", false},
+	{"nolazytime", false},
+	{"nomand", false},
 }
 
 // flagWords switch one thing each.
-var flagWords = map[string]func(*Options){
+var flagWords = meanings[func(*Options)]{
 	// "silent" and "loud" are about the kernel's log. With fsopen(2) messages
 	// come to the caller, who needs them for an error: there is nothing to mute.
-	"": nothing, "defaults": nothing, "silent": nothing, "loud": nothing,
+	{"", nothing},
+	{"defaults", nothing},
+	{"silent", nothing},
+	{"loud", nothing},
 
-	"bind":       func(o *Options) { o.Bind = true },
-	"rbind":      func(o *Options) { o.Bind, o.Recursive = true, true },
-	"remount":    func(o *Options) { o.Remount = true },
-	"idmap":      func(o *Options) { o.IDMap, o.IDMapRecursive = true, false },
-	"ridmap":     func(o *Options) { o.IDMap, o.IDMapRecursive = true, true },
-	"tmpcopyup":  func(o *Options) { o.TmpCopyUp = true },
-	"iversion":   func(o *Options) { o.IVersion = true },
-	"noiversion": func(o *Options) { o.IVersion = false },
+	{"bind", func(o *Options) { o.Bind = true }},
+	{"rbind", func(o *Options) { o.Bind, o.Recursive = true, true }},
+	{"remount", func(o *Options) { o.Remount = true }},
+	{"idmap", func(o *Options) { o.IDMap, o.IDMapRecursive = true, false }},
+	{"ridmap", func(o *Options) { o.IDMap, o.IDMapRecursive = true, true }},
+	{"tmpcopyup", func(o *Options) { o.TmpCopyUp = true }},
+	{"iversion", func(o *Options) { o.IVersion = true }},
+	{"noiversion", func(o *Options) { o.IVersion = false }},
 }
 
 func nothing(*Options) {}
@@ -146,15 +171,15 @@ func ParseOptions(words []string) (Options, error) {
 // word applies one word.
 func (o *Options) word(w string) {
 	rest, recursive := strings.CutPrefix(w, "r")
-	if apply, known := flagWords[w]; known {
+	if apply, known := flagWords.find(w); known {
 		apply(o)
-	} else if change, known := attributeWords[w]; known {
+	} else if change, known := attributeWords.find(w); known {
 		change(&o.Attributes)
-	} else if kind, known := propagationWords[w]; known {
+	} else if kind, known := propagationWords.find(w); known {
 		o.Propagation = append(o.Propagation, Propagation{Kind: kind})
-	} else if change, known := attributeWords[rest]; known && recursive {
+	} else if change, known := attributeWords.find(rest); known && recursive {
 		change(&o.RecursiveAttributes)
-	} else if kind, known := propagationWords[rest]; known && recursive {
+	} else if kind, known := propagationWords.find(rest); known && recursive {
 		o.Propagation = append(o.Propagation, Propagation{Kind: kind, Recursive: true})
 	} else {
 		o.Data = append(o.Data, w)
@@ -167,7 +192,7 @@ func (o *Options) word(w string) {
 // mount, and engines give the same options to mounts of every kind.
 func (o Options) notForBind() (word string, found bool) {
 	for _, w := range o.Data {
-		if more, known := fileSystemFlags[w]; (more || !known) && !isSetting(w) {
+		if more, known := fileSystemFlags.find(w); (more || !known) && !isSetting(w) {
 			return w, true
 		}
 	}
@@ -194,17 +219,17 @@ func (o Options) value(key string) (value string, found bool) {
 // for one kind of file system.
 func Words() []string {
 	var all []string
-	for w := range flagWords {
-		all = append(all, w)
+	for _, w := range flagWords {
+		all = append(all, w.word)
 	}
-	for w := range fileSystemFlags {
-		all = append(all, w)
+	for _, w := range fileSystemFlags {
+		all = append(all, w.word)
 	}
-	for w := range attributeWords {
-		all = append(all, w, "r"+w)
+	for _, w := range attributeWords {
+		all = append(all, w.word, "r"+w.word)
 	}
-	for w := range propagationWords {
-		all = append(all, w, "r"+w)
+	for _, w := range propagationWords {
+		all = append(all, w.word, "r"+w.word)
 	}
 	slices.Sort(all)
 	return slices.DeleteFunc(all, func(w string) bool { return w == "" })

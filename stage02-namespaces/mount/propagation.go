@@ -60,10 +60,10 @@ func propagationOf(word string) (Propagation, error) {
 	if word == "" {
 		return Propagation{}, nil
 	}
-	if kind, ok := propagationWords[word]; ok {
+	if kind, ok := propagationWords.find(word); ok {
 		return Propagation{Kind: kind}, nil
 	}
-	if kind, ok := propagationWords[strings.TrimPrefix(word, "r")]; ok {
+	if kind, ok := propagationWords.find(strings.TrimPrefix(word, "r")); ok {
 		return Propagation{Kind: kind, Recursive: true}, nil
 	}
 	return Propagation{}, fmt.Errorf("propagation %q: want private, slave, shared or unbindable, or one of them with an r in front", word)

@@ -54,9 +54,14 @@ func (r *Root) readOnlyNow() {
 
 // oldFlags are the words for a file system that a remount with mount(2) sets
 // back when they are not said again (MS_RMT_MASK in the kernel).
-var oldFlags = map[string]uintptr{
-	"ro": unix.MS_RDONLY, "sync": unix.MS_SYNCHRONOUS, "mand": unix.MS_MANDLOCK, "lazytime": unix.MS_LAZYTIME,
-	"async": unix.MS_SYNCHRONOUS, "nomand": unix.MS_MANDLOCK, "nolazytime": unix.MS_LAZYTIME,
+var oldFlags = meanings[uintptr]{
+	{"ro", unix.MS_RDONLY},
+	{"sync", unix.MS_SYNCHRONOUS},
+	{"mand", unix.MS_MANDLOCK},
+	{"lazytime", unix.MS_LAZYTIME},
+	{"async", unix.MS_SYNCHRONOUS},
+	{"nomand", unix.MS_MANDLOCK},
+	{"nolazytime", unix.MS_LAZYTIME},
 }
 
 // countChanges adds the steps for "iversion". fsconfig(2) has no word for it:
@@ -66,10 +71,11 @@ var oldFlags = map[string]uintptr{
 func (r *Root) countChanges(mounted plan.FD, m specs.Mount, o Options) {
 	flags := uintptr(unix.MS_REMOUNT | unix.MS_I_VERSION)
 	for _, word := range o.Data {
+		flag, _ := oldFlags.find(word)
 		if strings.HasPrefix(word, "no") || word == "async" {
-			flags &^= oldFlags[word]
+			flags &^= flag
 		} else {
-			flags |= oldFlags[word]
+			flags |= flag
 		}
 	}
 	before := r.plan.Register("directory")

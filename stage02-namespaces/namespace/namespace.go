@@ -25,9 +25,10 @@ type Kind struct{ kind.Kind }
 var Kinds = kinds()
 
 func kinds() []Kind {
-	var all []Kind
-	for _, k := range kind.All() {
-		all = append(all, Kind{k})
+	table := kind.All()
+	all := make([]Kind, len(table))
+	for i, k := range table {
+		all[i].Kind = k
 	}
 	return all
 }

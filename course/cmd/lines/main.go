@@ -28,7 +28,7 @@ func main() {
 func run() error {
 	unlinked := flag.Bool("unlinked", false, "list the functions that are imported but not linked")
 	flag.Parse()
-	packages, err := lines.Count(cmp.Or(flag.Arg(0), "final/cmd/skiff-oci"), "skiff.example", "-tags=urfave_cli_no_docs")
+	packages, err := lines.Count(cmp.Or(flag.Arg(0), "final/cmd/skiff-oci"), "skiff.example")
 	if err != nil {
 		return err
 	}

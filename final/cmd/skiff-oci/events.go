@@ -11,8 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/urfave/cli/v2"
-
+	"skiff.example/final/commandline"
 	"skiff.example/final/container"
 	"skiff.example/stage03-cgroups/cgroup"
 )
@@ -27,8 +26,8 @@ type event struct {
 	Data any    `json:"data,omitempty"`
 }
 
-func eventsCommand() *cli.Command {
-	return onContainer("events", "print what a container uses, and when its memory is used up", func(c *cli.Context, id string) error {
+func eventsCommand() commandline.Command {
+	return onContainer("print what a container uses, and when its memory is used up", func(c *commandline.Context, id string) error {
 		every := c.Duration("interval")
 		if every <= 0 {
 			return fmt.Errorf("events: --interval %v: want more than 0", every)
@@ -49,10 +48,10 @@ func eventsCommand() *cli.Command {
 			return printStats(group, state)
 		}
 		return follow(r, group, state, every)
-	},
-		&cli.DurationFlag{Name: "interval", Value: 5 * time.Second, Usage: "how often the statistics are printed"},
-		&cli.BoolFlag{Name: "stats", Usage: "print the statistics once"},
-	)
+	}, []commandline.Flag{
+		{Kind: commandline.Duration, Name: "interval", Default: "5s", Usage: "how often the statistics are printed"},
+		{Name: "stats", Usage: "print the statistics once"},
+	})
 }
 
 // follow prints until the container has stopped.

@@ -3,12 +3,13 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
-	"github.com/urfave/cli/v2"
 
+	"skiff.example/final/commandline"
 	"skiff.example/final/container"
 	"skiff.example/final/oci"
 	"skiff.example/stage01-chroot/hint"
@@ -22,26 +23,26 @@ type execFailure struct{ error }
 
 func (e execFailure) Unwrap() error { return e.error }
 
-func execCommand() *cli.Command {
-	return &cli.Command{
-		Name: "exec", Usage: "run a further program in a container", ArgsUsage: "ID PROGRAM [ARGUMENT…]",
-		Flags: processFlags(
-			&cli.StringFlag{Name: "cwd", Usage: "the program's directory"},
-			&cli.StringSliceFlag{Name: "env", Aliases: []string{"e"}, Usage: "NAME=VALUE, as often as wanted"},
-			&cli.BoolFlag{Name: "tty", Aliases: []string{"t"}, Usage: "give the program a terminal"},
-			&cli.StringFlag{Name: "user", Aliases: []string{"u"}, Usage: "UID[:GID]"},
-			&cli.IntSliceFlag{Name: "additional-gids", Aliases: []string{"g"}, Usage: "further groups"},
-			&cli.StringFlag{Name: "process", Aliases: []string{"p"}, Usage: "file with the process, as in config.json"},
-			&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "do not wait for its end"},
-			&cli.StringFlag{Name: "process-label", Usage: "SELinux label"},
-			&cli.StringFlag{Name: "apparmor", Usage: "AppArmor profile"},
-			&cli.BoolFlag{Name: "no-new-privs", Usage: "set no_new_privs"},
-			&cli.StringSliceFlag{Name: "cap", Aliases: []string{"c"}, Usage: "a capability more, as often as wanted"},
-			&cli.StringSliceFlag{Name: "cgroup", Usage: "[CONTROLLER:]GROUP below the container's, which must exist"},
-			&cli.BoolFlag{Name: "ignore-paused", Usage: "in a paused container, wait until it is resumed"},
-		),
-		Action: func(c *cli.Context) error {
-			if c.NArg() == 0 {
+func execCommand() commandline.Command {
+	return commandline.Command{
+		Usage: "run a further program in a container", Arguments: "ID PROGRAM [ARGUMENT…]",
+		Flags: slices.Concat(processFlags, []commandline.Flag{
+			{Kind: commandline.String, Name: "cwd", Usage: "the program's directory"},
+			{Kind: commandline.Strings, Name: "env", Short: "e", Usage: "NAME=VALUE, as often as wanted"},
+			{Name: "tty", Short: "t", Usage: "give the program a terminal"},
+			{Kind: commandline.String, Name: "user", Short: "u", Usage: "UID[:GID]"},
+			{Kind: commandline.Ints, Name: "additional-gids", Short: "g", Usage: "further groups"},
+			{Kind: commandline.String, Name: "process", Short: "p", Usage: "file with the process, as in config.json"},
+			{Name: "detach", Short: "d", Usage: "do not wait for its end"},
+			{Kind: commandline.String, Name: "process-label", Usage: "SELinux label"},
+			{Kind: commandline.String, Name: "apparmor", Usage: "AppArmor profile"},
+			{Name: "no-new-privs", Usage: "set no_new_privs"},
+			{Kind: commandline.Strings, Name: "cap", Short: "c", Usage: "a capability more, as often as wanted"},
+			{Kind: commandline.Strings, Name: "cgroup", Usage: "[CONTROLLER:]GROUP below the container's, which must exist"},
+			{Name: "ignore-paused", Usage: "in a paused container, wait until it is resumed"},
+		}),
+		Action: func(c *commandline.Context) error {
+			if len(c.Args) == 0 {
 				return hint.Add(errors.New("exec: got no arguments, want the id of a container and a program"), "skiff-oci exec --help")
 			}
 			status, err := execute(c)
@@ -54,8 +55,8 @@ func execCommand() *cli.Command {
 }
 
 // execute runs the program.
-func execute(c *cli.Context) (status int, err error) {
-	args := c.Args().Slice()
+func execute(c *commandline.Context) (status int, err error) {
+	args := c.Args
 	if len(args) == 1 && c.String("process") == "" {
 		return 0, hint.Add(errors.New("no program is named"), "give it after the container's id, or a file with --process")
 	}
@@ -80,9 +81,9 @@ func execute(c *cli.Context) (status int, err error) {
 }
 
 // groupsOf reads --cgroup.
-func groupsOf(c *cli.Context) (map[string]string, error) {
+func groupsOf(c *commandline.Context) (map[string]string, error) {
 	groups := map[string]string{}
-	for _, text := range c.StringSlice("cgroup") {
+	for _, text := range c.Strings("cgroup") {
 		controllers, group, found := strings.Cut(text, ":")
 		if !found {
 			controllers, group = "", text
@@ -98,7 +99,7 @@ func groupsOf(c *cli.Context) (map[string]string, error) {
 }
 
 // editProcess makes the process to run from the container's own.
-func editProcess(c *cli.Context, p *specs.Process, args []string) error {
+func editProcess(c *commandline.Context, p *specs.Process, args []string) error {
 	if file := c.String("process"); file != "" {
 		loaded, err := oci.LoadProcess(file)
 		if err != nil {
@@ -114,7 +115,7 @@ func editProcess(c *cli.Context, p *specs.Process, args []string) error {
 			*field = c.String(flag)
 		}
 	}
-	for _, e := range c.StringSlice("env") {
+	for _, e := range c.Strings("env") {
 		if !strings.Contains(e, "=") { // nothing comes from the caller's environment (CVE-2026-57231)
 			return fmt.Errorf("--env %q: want NAME=VALUE", e)
 		}
@@ -123,7 +124,7 @@ func editProcess(c *cli.Context, p *specs.Process, args []string) error {
 	if c.IsSet("no-new-privs") {
 		p.NoNewPrivileges = c.Bool("no-new-privs")
 	}
-	addCapabilities(p, c.StringSlice("cap"))
+	addCapabilities(p, c.Strings("cap"))
 	return editUser(c, &p.User)
 }
 
@@ -166,7 +167,7 @@ func addCapabilities(p *specs.Process, names []string) {
 
 // editUser reads --user and --additional-gids. Both are numbers, and stay what
 // they are: a number that is no id is never looked up as a name.
-func editUser(c *cli.Context, u *specs.User) error {
+func editUser(c *commandline.Context, u *specs.User) error {
 	if text := c.String("user"); c.IsSet("user") {
 		uid, gid, both := strings.Cut(text, ":")
 		err := parseID(uid, &u.UID)
@@ -177,9 +178,9 @@ func editUser(c *cli.Context, u *specs.User) error {
 			return hint.Add(fmt.Errorf("--user %q: %w", text, err), "want UID or UID:GID: a name's numbers are in the container's /etc/passwd")
 		}
 	}
-	for _, gid := range c.IntSlice("additional-gids") {
+	for _, gid := range c.Ints("additional-gids") {
 		var id uint32
-		if err := parseID(strconv.Itoa(gid), &id); err != nil {
+		if err := parseID(strconv.FormatInt(gid, 10), &id); err != nil {
 			return fmt.Errorf("--additional-gids: %w", err)
 		}
 		u.AdditionalGids = append(u.AdditionalGids[:len(u.AdditionalGids):len(u.AdditionalGids)], id)

@@ -2,12 +2,10 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 
-	"github.com/urfave/cli/v2"
-
+	"skiff.example/final/commandline"
 	"skiff.example/final/container"
 	"skiff.example/stage01-chroot/plan"
 	"skiff.example/stage02-namespaces/launch"
@@ -16,53 +14,27 @@ import (
 // --explain: what a command made a process do, a system call a line, with its result
 // and how long it took. It goes to standard error: standard output is the container's.
 
-// An explanation is the value of --explain, which may go without: text or json.
-type explanation struct{ format string }
-
-func (e *explanation) String() string   { return e.format }
-func (e *explanation) IsBoolFlag() bool { return true } // package flag asks: --explain is --explain=true
-
-func (e *explanation) Set(text string) error {
-	switch text {
-	case "true", "text":
-		e.format = "text"
-	case "json":
-		e.format = text
-	case "false":
-		e.format = ""
-	default:
-		return errors.New("want text or json")
-	}
-	return nil
-}
-
-func explainFlag() cli.Flag {
-	return &cli.GenericFlag{Name: "explain", Value: &explanation{}, Usage: "print each step, its result and how long it took: text, or =json"}
+// explainFlag may go without its value.
+var explainFlag = commandline.Flag{
+	Kind: commandline.Word, Name: "explain", Words: "text json",
+	Usage: "print each step, its result and how long it took: text, or =json",
 }
 
 // explains tells whether it is wanted.
-func explains(c *cli.Context) bool { return formatOf(c) != "" }
-
-func formatOf(c *cli.Context) string {
-	e, _ := c.Generic("explain").(*explanation)
-	if e == nil {
-		return ""
-	}
-	return e.format
-}
+func explains(c *commandline.Context) bool { return c.String("explain") != "" }
 
 // observer prints what a process did whose parent we are.
-func observer(c *cli.Context) func(*plan.Plan, []launch.Timing) {
+func observer(c *commandline.Context) func(*plan.Plan, []launch.Timing) {
 	if !explains(c) {
 		return nil
 	}
 	return func(_ *plan.Plan, times []launch.Timing) {
-		explain(standardError{}, formatOf(c), container.Steps(times))
+		explain(standardError{}, c.String("explain"), container.Steps(times))
 	}
 }
 
 // measure begins to measure for what explainReport prints.
-func measure(c *cli.Context, id string) error {
+func measure(c *commandline.Context, id string) error {
 	if !explains(c) {
 		return nil
 	}
@@ -70,7 +42,7 @@ func measure(c *cli.Context, id string) error {
 }
 
 // explainReport prints what the process of a container has done.
-func explainReport(c *cli.Context, id string) error {
+func explainReport(c *commandline.Context, id string) error {
 	if !explains(c) {
 		return nil
 	}
@@ -78,7 +50,7 @@ func explainReport(c *cli.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	explain(standardError{}, formatOf(c), steps)
+	explain(standardError{}, c.String("explain"), steps)
 	return nil
 }
 

@@ -6,9 +6,9 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/opencontainers/runtime-spec/specs-go/features"
-	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
+	"skiff.example/final/commandline"
 	"skiff.example/stage01-chroot/plan"
 	"skiff.example/stage02-namespaces/mount"
 	"skiff.example/stage02-namespaces/namespace"
@@ -17,10 +17,10 @@ import (
 // features: what this runtime recognizes, whether or not the kernel beneath has it:
 // runtime-spec features.md, features-linux.md.
 
-func featuresCommand() *cli.Command {
-	return &cli.Command{
-		Name: "features", Usage: "print what this runtime knows",
-		Action: func(*cli.Context) error {
+func featuresCommand() commandline.Command {
+	return commandline.Command{
+		Usage: "print what this runtime knows",
+		Action: func(*commandline.Context) error {
 			encoder := json.NewEncoder(os.Stdout)
 			encoder.SetIndent("", "    ")
 			return encoder.Encode(knownFeatures())

@@ -88,7 +88,7 @@ func TestEachCommandEndsWithTheStatusOfRunc(t *testing.T) {
 		update box; update; update nobody; update --memory much box; update --cpu-quota much box; update -r /nowhere box; update --resources RESOURCES box
 		features; help; help state; --version; checkpoint nobody; restore --bundle BUNDLE nobody; delete; delete nobody; delete --force nobody
 		kill --all box KILL; state box; kill box KILL; kill --all box KILL; events --stats box; update --memory 1g box; exec box true; pause box
-		start box; delete box; delete box; state box`) {
+		start box; delete box; delete box; state box; nonesuch; nonesuch --help; help nonesuch; help state box; state -h box; --nonesuch; state --nonesuch`) {
 		for words := range strings.SplitSeq(strings.TrimSpace(line), ";") {
 			args := strings.Fields(strings.NewReplacer("BUNDLE", b.dir, "RESOURCES", resources).Replace(words))
 			theirs, ours := both(args...)

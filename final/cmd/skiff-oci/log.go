@@ -7,8 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/urfave/cli/v2"
-
+	"skiff.example/final/commandline"
 	"skiff.example/final/container"
 )
 
@@ -24,7 +23,7 @@ type log struct {
 
 // logOf is the log of this command line. The file is opened for each line, so
 // that no process of a container ever has it open.
-func logOf(c *cli.Context) *log {
+func logOf(c *commandline.Context) *log {
 	l := &log{name: c.String("log"), json: c.String("log-format") == "json"}
 	l.debug = func(format string, a ...any) {
 		if c.Bool("debug") {

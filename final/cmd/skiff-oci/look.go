@@ -15,8 +15,8 @@ import (
 	"time"
 
 	"github.com/moby/sys/user"
-	"github.com/urfave/cli/v2"
 
+	"skiff.example/final/commandline"
 	"skiff.example/final/container"
 	"skiff.example/stage01-chroot/hint"
 )
@@ -41,8 +41,8 @@ func stateOf(s *container.State, owner string) containerState {
 	return containerState{s.Version, s.ID, s.Pid, string(s.Status), s.Bundle, s.Rootfs, s.Created, s.Annotations, owner}
 }
 
-func stateCommand() *cli.Command {
-	return onContainer("state", "print the state of a container", func(c *cli.Context, id string) error {
+func stateCommand() commandline.Command {
+	return onContainer("print the state of a container", func(c *commandline.Context, id string) error {
 		state, err := runtimeOf(c).State(id)
 		if err != nil {
 			return err
@@ -59,29 +59,27 @@ func printJSON(v any) error {
 }
 
 // formatFlag chooses between the two formats of list and ps.
-func formatFlag() cli.Flag {
-	return &cli.StringFlag{Name: "format", Aliases: []string{"f"}, Value: "table", Usage: "table or json"}
-}
+var formatFlag = commandline.Flag{Kind: commandline.String, Name: "format", Short: "f", Default: "table", Usage: "table or json"}
 
 // wantsJSON reads it.
-func wantsJSON(c *cli.Context) (bool, error) {
+func wantsJSON(c *commandline.Context) (bool, error) {
 	if format := c.String("format"); format != "table" && format != "json" {
-		return false, fmt.Errorf("%s: --format %q: want table or json", c.Command.Name, format)
+		return false, fmt.Errorf("%s: --format %q: want table or json", c.Command, format)
 	}
 	return c.String("format") == "json", nil
 }
 
-func listCommand() *cli.Command {
-	return &cli.Command{
-		Name: "list", Usage: "list containers",
-		Flags: []cli.Flag{formatFlag(), &cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "only their ids"}},
-		Action: func(c *cli.Context) error {
+func listCommand() commandline.Command {
+	return commandline.Command{
+		Usage: "list containers",
+		Flags: []commandline.Flag{formatFlag, {Name: "quiet", Short: "q", Usage: "only their ids"}},
+		Action: func(c *commandline.Context) error {
 			asJSON, err := wantsJSON(c)
 			if err != nil {
 				return err
 			}
-			if c.NArg() > 0 {
-				return fmt.Errorf("list: got %d arguments, want none", c.NArg())
+			if len(c.Args) > 0 {
+				return fmt.Errorf("list: got %d arguments, want none", len(c.Args))
 			}
 			states, err := runtimeOf(c).List()
 			if printed := printList(states, asJSON, c.Bool("quiet")); err == nil {
@@ -127,25 +125,25 @@ func ownerName(uid uint32) string {
 	return fmt.Sprintf("#%d", uid)
 }
 
-func psCommand() *cli.Command {
-	return &cli.Command{
-		Name: "ps", Usage: "list the processes of a container", ArgsUsage: "ID [OPTION OF ps…]", Flags: []cli.Flag{formatFlag()},
-		Action: func(c *cli.Context) error {
+func psCommand() commandline.Command {
+	return commandline.Command{
+		Usage: "list the processes of a container", Arguments: "ID [OPTION OF ps…]", Flags: []commandline.Flag{formatFlag},
+		Action: func(c *commandline.Context) error {
 			asJSON, err := wantsJSON(c)
 			if err != nil {
 				return err
 			}
-			if c.NArg() == 0 {
+			if len(c.Args) == 0 {
 				return hint.Add(fmt.Errorf("ps: got no arguments, want the id of a container"), "skiff-oci ps --help")
 			}
-			pids, err := runtimeOf(c).Processes(c.Args().First())
+			pids, err := runtimeOf(c).Processes(c.Arg(0))
 			if err != nil {
 				return err
 			}
 			if asJSON {
 				return json.NewEncoder(os.Stdout).Encode(append([]int{}, pids...))
 			}
-			return printProcesses(pids, c.Args().Tail())
+			return printProcesses(pids, c.Args[1:])
 		},
 	}
 }

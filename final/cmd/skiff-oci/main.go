@@ -19,8 +19,8 @@ import (
 	"slices"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
-	"github.com/urfave/cli/v2"
 
+	"skiff.example/final/commandline"
 	"skiff.example/final/container"
 	_ "skiff.example/final/shortlived" // begins with the memory that a command needs
 	"skiff.example/stage01-chroot/hint"
@@ -32,55 +32,72 @@ const version = "0.1.0"
 // The exit statuses of failures of skiff-oci itself, as runc has them: programs
 // that use exec tell its failures from those of what it runs.
 const (
-	exitFailure     = 1
-	exitExecFailure = 255
+	exitFailure        = 1
+	exitUnknownCommand = 3
+	exitExecFailure    = 255
 )
 
 func main() {
-	app := newApp(os.Args[1:])
-	err := app.Run(os.Args)
+	c, err := newApp().Run(os.Args[1:])
 	var status exitStatus
-	switch {
-	case errors.As(err, &status):
+	if errors.As(err, &status) {
 		os.Exit(int(status))
-	case errors.As(err, new(execFailure)):
-		os.Exit(exitExecFailure)
-	case err != nil:
-		os.Exit(exitFailure)
+	}
+	if err != nil {
+		hint.Print(standardError{}, "skiff-oci", err)
+		logOf(c).write("error", withHint(err))
+		os.Exit(failureStatus(err))
 	}
 }
 
-// newApp is the command line. An error is told before it gets to main: where the
-// log is, only the command line knows.
-func newApp(args []string) *cli.App {
-	app := &cli.App{
+// failureStatus is the exit status of an error.
+func failureStatus(err error) int {
+	switch {
+	case errors.As(err, new(execFailure)):
+		return exitExecFailure
+	case errors.Is(err, commandline.ErrUnknownCommand):
+		return exitUnknownCommand
+	}
+	return exitFailure
+}
+
+// newApp is the command line.
+func newApp() *commandline.App {
+	return &commandline.App{
 		Name:    "skiff-oci",
 		Usage:   "run containers as the OCI runtime specification says",
-		Version: fmt.Sprintf("%s\nspec: %s\ngo: %s", version, specs.Version, runtime.Version()),
-		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "debug", Usage: "also log what is done"},
-			&cli.StringFlag{Name: "log", Usage: "file for warnings and errors, beside standard error"},
-			&cli.StringFlag{Name: "log-format", Value: "text", Usage: "text or json"},
-			&cli.StringFlag{Name: "criu", Value: "criu", Usage: "the program that checkpoints and restores"},
-			&cli.StringFlag{Name: "root", Value: stateFolder(), Usage: "folder for the state of containers"},
-			&cli.BoolFlag{Name: "systemd-cgroup", Usage: "let systemd make the cgroups (not supported)"},
-			&cli.StringFlag{Name: "rootless", Value: "auto", Usage: "true, false or auto: whether the caller is an ordinary user"},
+		Version: version + "\nspec: " + specs.Version + "\ngo: " + runtime.Version(),
+		Flags: []commandline.Flag{
+			{Name: "debug", Usage: "also log what is done"},
+			{Kind: commandline.String, Name: "log", Usage: "file for warnings and errors, beside standard error"},
+			{Kind: commandline.String, Name: "log-format", Default: "text", Usage: "text or json"},
+			{Kind: commandline.String, Name: "criu", Default: "criu", Usage: "the program that checkpoints and restores"},
+			{Kind: commandline.String, Name: "root", Default: stateFolder(), Usage: "folder for the state of containers"},
+			{Name: "systemd-cgroup", Usage: "let systemd make the cgroups (not supported)"},
+			{Kind: commandline.String, Name: "rootless", Default: "auto", Usage: "true, false or auto: whether the caller is an ordinary user"},
 		},
-		Commands: []*cli.Command{
-			checkpointCommand(), createCommand(), deleteCommand(), eventsCommand(), execCommand(), featuresCommand(), killCommand(), listCommand(),
-			pauseCommand(), psCommand(), restoreCommand(), resumeCommand(), runCommand(), specCommand(), startCommand(), stateCommand(), updateCommand(),
+		Commands: []commandline.Entry{
+			{Name: "checkpoint", Command: checkpointCommand},
+			{Name: "create", Command: createCommand},
+			{Name: "delete", Command: deleteCommand},
+			{Name: "events", Command: eventsCommand},
+			{Name: "exec", Command: execCommand},
+			{Name: "features", Command: featuresCommand},
+			{Name: "kill", Command: killCommand},
+			{Name: "list", Command: listCommand},
+			{Name: "pause", Command: pauseCommand},
+			{Name: "ps", Command: psCommand},
+			{Name: "restore", Command: restoreCommand},
+			{Name: "resume", Command: resumeCommand},
+			{Name: "run", Command: runCommand},
+			{Name: "spec", Command: specCommand},
+			{Name: "start", Command: startCommand},
+			{Name: "state", Command: stateCommand},
+			{Name: "update", Command: updateCommand},
 		},
-		Before:         before,
-		ExitErrHandler: report,
-		Action:         unknownCommand,
-		OnUsageError:   usageError,
+		Before: before,
+		Out:    os.Stdout,
 	}
-	app.Flags, app.Commands = named(app.Flags), meant(app.Commands, args)
-	for _, command := range app.Commands {
-		command.OnUsageError, command.HideHelpCommand = usageError, true // a container may be called "help"
-		command.Flags = named(command.Flags)
-	}
-	return app
 }
 
 // stateFolder is where the state of containers is if --root does not say: an
@@ -94,7 +111,7 @@ func stateFolder() string {
 }
 
 // before checks the flags that all commands have.
-func before(c *cli.Context) error {
+func before(c *commandline.Context) error {
 	if format := c.String("log-format"); format != "text" && format != "json" {
 		return fmt.Errorf("--log-format %q: want text or json", format)
 	}
@@ -109,19 +126,10 @@ func before(c *cli.Context) error {
 		return hint.Add(err, "leave the flag out, and tell the engine to use the cgroupfs driver: podman --cgroup-manager=cgroupfs, "+
 			"dockerd --exec-opt native.cgroupdriver=cgroupfs, containerd SystemdCgroup = false")
 	}
-	if again := []string{"create", "run", "exec"}; !slices.Contains(again, c.Args().First()) || !container.Restarts() {
+	if again := []string{"create", "run", "exec"}; !slices.Contains(again, c.Arg(0)) || !container.Restarts() {
 		logOf(c).debug("skiff-oci %q", os.Args[1:])
 	}
 	return nil
-}
-
-// report tells an error, on standard error and in the log.
-func report(c *cli.Context, err error) {
-	if err == nil || errors.As(err, new(exitStatus)) {
-		return
-	}
-	hint.Print(standardError{}, "skiff-oci", err)
-	logOf(c).write("error", withHint(err))
 }
 
 // withHint is an error in one line.
@@ -130,19 +138,6 @@ func withHint(err error) string {
 		return fmt.Sprintf("%v (hint: %s)", err, h)
 	}
 	return err.Error()
-}
-
-// usageError makes a wrong flag an error like others: one line and a hint.
-func usageError(c *cli.Context, err error, _ bool) error {
-	return hint.Add(err, "the flags are listed by: "+c.Command.HelpName+" --help")
-}
-
-// unknownCommand is what runs when none of the commands is meant.
-func unknownCommand(c *cli.Context) error {
-	if c.NArg() == 0 {
-		return cli.ShowAppHelp(c)
-	}
-	return hint.Add(fmt.Errorf("unknown command %q", c.Args().First()), "the commands are listed by: "+c.App.Name+" --help")
 }
 
 // exitStatus is the status of a container's program, on its way to main.
@@ -159,26 +154,29 @@ func exitStatusOrNil(status int) error {
 }
 
 // runtimeOf is the runtime with the state folder that --root names.
-func runtimeOf(c *cli.Context) *container.Runtime {
+func runtimeOf(c *commandline.Context) *container.Runtime {
 	return &container.Runtime{Root: c.String("root"), Warn: logOf(c)}
 }
 
 // idOf is the one argument of most commands.
-func idOf(c *cli.Context) (string, error) {
-	if c.NArg() != 1 {
-		return "", hint.Add(fmt.Errorf("%s: got %d arguments, want the id of a container", c.Command.Name, c.NArg()),
-			"skiff-oci "+c.Command.Name+" --help")
+func idOf(c *commandline.Context) (string, error) {
+	if len(c.Args) != 1 {
+		return "", hint.Add(fmt.Errorf("%s: got %d arguments, want the id of a container", c.Command, len(c.Args)),
+			"skiff-oci "+c.Command+" --help")
 	}
-	return c.Args().First(), nil
+	return c.Arg(0), nil
 }
 
 // onContainer is a command whose only argument is a container.
-func onContainer(name, usage string, do func(*cli.Context, string) error, flags ...cli.Flag) *cli.Command {
-	return &cli.Command{Name: name, Usage: usage, ArgsUsage: "ID", Flags: flags, Action: func(c *cli.Context) error {
-		id, err := idOf(c)
-		if err != nil {
-			return err
-		}
-		return do(c, id)
-	}}
+func onContainer(usage string, do func(*commandline.Context, string) error, flags ...[]commandline.Flag) commandline.Command {
+	return commandline.Command{
+		Usage: usage, Arguments: "ID", Flags: slices.Concat(flags...),
+		Action: func(c *commandline.Context) error {
+			id, err := idOf(c)
+			if err != nil {
+				return err
+			}
+			return do(c, id)
+		},
+	}
 }

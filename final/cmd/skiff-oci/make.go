@@ -4,8 +4,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/urfave/cli/v2"
-
+	"skiff.example/final/commandline"
 	"skiff.example/final/container"
 	"skiff.example/final/oci"
 )
@@ -14,22 +13,20 @@ import (
 // run.
 
 // bundleFlag is the flag of create, run and spec.
-var bundleFlag = &cli.StringFlag{Name: "bundle", Aliases: []string{"b"}, Value: ".", Usage: "the bundle's folder"}
+var bundleFlag = commandline.Flag{Kind: commandline.String, Name: "bundle", Short: "b", Default: ".", Usage: "the bundle's folder"}
 
 // processFlags are the flags of all commands that start a process: run, create, exec.
-func processFlags(more ...cli.Flag) []cli.Flag {
-	return append([]cli.Flag{
-		&cli.StringFlag{Name: "console-socket", Usage: "unix socket that gets the terminal's master"},
-		&cli.StringFlag{Name: "pidfd-socket", Usage: "unix socket that gets a descriptor of the process"},
-		&cli.StringFlag{Name: "pid-file", Usage: "file that gets the process's id"},
-		&cli.IntFlag{Name: "preserve-fds", Usage: "how many descriptors from 3 on the program inherits"},
-		explainFlag(),
-	}, more...)
+var processFlags = []commandline.Flag{
+	{Kind: commandline.String, Name: "console-socket", Usage: "unix socket that gets the terminal's master"},
+	{Kind: commandline.String, Name: "pidfd-socket", Usage: "unix socket that gets a descriptor of the process"},
+	{Kind: commandline.String, Name: "pid-file", Usage: "file that gets the process's id"},
+	{Kind: commandline.Int, Name: "preserve-fds", Usage: "how many descriptors from 3 on the program inherits"},
+	explainFlag,
 }
 
 // optionsOf reads them.
-func optionsOf(c *cli.Context) (container.Options, error) {
-	kept := c.Int("preserve-fds")
+func optionsOf(c *commandline.Context) (container.Options, error) {
+	kept := int(c.Int("preserve-fds"))
 	if kept < 0 {
 		return container.Options{}, fmt.Errorf("--preserve-fds %d: want 0 or more", kept)
 	}
@@ -39,20 +36,18 @@ func optionsOf(c *cli.Context) (container.Options, error) {
 	}, nil
 }
 
-// makeFlags are the flags of run and create.
-func makeFlags(more ...cli.Flag) []cli.Flag {
-	return append(processFlags(
-		bundleFlag,
-		&cli.BoolFlag{Name: "no-pivot", Usage: "cover the host's root instead of replacing it, where that is an initramfs"},
-		&cli.BoolFlag{Name: "no-new-keyring", Usage: "leave the program the caller's session keyring"},
-	), more...)
+// makeFlags are those that run and create have beside them.
+var makeFlags = []commandline.Flag{
+	bundleFlag,
+	{Name: "no-pivot", Usage: "cover the host's root instead of replacing it, where that is an initramfs"},
+	{Name: "no-new-keyring", Usage: "leave the program the caller's session keyring"},
 }
 
 // configOf reads the bundle.
-func configOf(c *cli.Context, id string) (container.Config, error) {
+func configOf(c *commandline.Context, id string) (container.Config, error) {
 	options, err := optionsOf(c)
 	if err != nil {
-		return container.Config{}, fmt.Errorf("%s: %w", c.Command.Name, err)
+		return container.Config{}, fmt.Errorf("%s: %w", c.Command, err)
 	}
 	spec, text, err := oci.Load(c.String("bundle"))
 	if err != nil {
@@ -66,8 +61,8 @@ func configOf(c *cli.Context, id string) (container.Config, error) {
 	return config, nil
 }
 
-func createCommand() *cli.Command {
-	return onContainer("create", "create a container, up to its program", func(c *cli.Context, id string) error {
+func createCommand() commandline.Command {
+	return onContainer("create a container, up to its program", func(c *commandline.Context, id string) error {
 		config, err := configOf(c, id)
 		if err != nil {
 			return err
@@ -76,11 +71,11 @@ func createCommand() *cli.Command {
 			return err
 		}
 		return explainReport(c, id)
-	}, makeFlags()...)
+	}, processFlags, makeFlags)
 }
 
-func startCommand() *cli.Command {
-	return onContainer("start", "run the program of a created container", func(c *cli.Context, id string) error {
+func startCommand() commandline.Command {
+	return onContainer("run the program of a created container", func(c *commandline.Context, id string) error {
 		if err := measure(c, id); err != nil {
 			return err
 		}
@@ -88,18 +83,18 @@ func startCommand() *cli.Command {
 			return err
 		}
 		return explainReport(c, id)
-	}, explainFlag())
+	}, []commandline.Flag{explainFlag})
 }
 
-func runCommand() *cli.Command {
-	return onContainer("run", "create a container, start it, wait for its end, delete it", run, makeFlags(
-		&cli.BoolFlag{Name: "detach", Aliases: []string{"d"}, Usage: "do not wait for its end"},
-		&cli.BoolFlag{Name: "keep", Usage: "do not delete it at its end"},
-		&cli.BoolFlag{Name: "no-subreaper", Usage: "for runc's users: processes are never adopted here"},
-	)...)
+func runCommand() commandline.Command {
+	return onContainer("create a container, start it, wait for its end, delete it", run, processFlags, makeFlags, []commandline.Flag{
+		{Name: "detach", Short: "d", Usage: "do not wait for its end"},
+		{Name: "keep", Usage: "do not delete it at its end"},
+		{Name: "no-subreaper", Usage: "for runc's users: processes are never adopted here"},
+	})
 }
 
-func run(c *cli.Context, id string) error {
+func run(c *commandline.Context, id string) error {
 	config, err := configOf(c, id)
 	if err != nil {
 		return err
@@ -119,7 +114,7 @@ func run(c *cli.Context, id string) error {
 }
 
 // runDetached is create and start; after a failure nothing is left.
-func runDetached(c *cli.Context, config container.Config) error {
+func runDetached(c *commandline.Context, config container.Config) error {
 	r := runtimeOf(c)
 	if err := r.Create(config); err != nil {
 		return err

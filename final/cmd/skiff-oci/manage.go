@@ -7,29 +7,30 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
+
+	"skiff.example/final/commandline"
 )
 
 // The commands that end a container, stop it for a while, or take it away: kill,
 // pause, resume, delete.
 
-func killCommand() *cli.Command {
-	return &cli.Command{
-		Name: "kill", Usage: "send a signal (SIGTERM) to a container's first process", ArgsUsage: "ID [SIGNAL]",
-		Flags: []cli.Flag{&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "to all of its processes"}},
-		Action: func(c *cli.Context) error {
-			if c.NArg() < 1 || c.NArg() > 2 {
+func killCommand() commandline.Command {
+	return commandline.Command{
+		Usage: "send a signal (SIGTERM) to a container's first process", Arguments: "ID [SIGNAL]",
+		Flags: []commandline.Flag{{Name: "all", Short: "a", Usage: "to all of its processes"}},
+		Action: func(c *commandline.Context) error {
+			if len(c.Args) < 1 || len(c.Args) > 2 {
 				return errors.New("kill: want the id of a container, and perhaps a signal")
 			}
-			signal, err := parseSignal(c.Args().Get(1))
+			signal, err := parseSignal(c.Arg(1))
 			if err != nil {
 				return err
 			}
 			if c.Bool("all") {
-				return runtimeOf(c).KillAll(c.Args().First(), signal)
+				return runtimeOf(c).KillAll(c.Arg(0), signal)
 			}
-			return runtimeOf(c).Kill(c.Args().First(), signal)
+			return runtimeOf(c).Kill(c.Arg(0), signal)
 		},
 	}
 }
@@ -49,18 +50,18 @@ func parseSignal(text string) (syscall.Signal, error) {
 	return 0, fmt.Errorf("kill: unknown signal %q", text)
 }
 
-func pauseCommand() *cli.Command {
-	return onContainer("pause", "stop all processes of a container for a while",
-		func(c *cli.Context, id string) error { return runtimeOf(c).Pause(id) })
+func pauseCommand() commandline.Command {
+	return onContainer("stop all processes of a container for a while",
+		func(c *commandline.Context, id string) error { return runtimeOf(c).Pause(id) })
 }
 
-func resumeCommand() *cli.Command {
-	return onContainer("resume", "let the processes of a paused container go on",
-		func(c *cli.Context, id string) error { return runtimeOf(c).Resume(id) })
+func resumeCommand() commandline.Command {
+	return onContainer("let the processes of a paused container go on",
+		func(c *commandline.Context, id string) error { return runtimeOf(c).Resume(id) })
 }
 
-func deleteCommand() *cli.Command {
-	return onContainer("delete", "remove what a container left",
-		func(c *cli.Context, id string) error { return runtimeOf(c).Delete(id, c.Bool("force")) },
-		&cli.BoolFlag{Name: "force", Aliases: []string{"f"}, Usage: "end it first, if it runs; fine if there is none"})
+func deleteCommand() commandline.Command {
+	return onContainer("remove what a container left",
+		func(c *commandline.Context, id string) error { return runtimeOf(c).Delete(id, c.Bool("force")) },
+		[]commandline.Flag{{Name: "force", Short: "f", Usage: "end it first, if it runs; fine if there is none"}})
 }

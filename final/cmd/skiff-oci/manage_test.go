@@ -198,6 +198,31 @@ func TestUpdateChangesWhatItNames(t *testing.T) {
 	want("pids", "pids.max", "max")
 }
 
+// Sizes are written as people do; what is none is refused before the container is
+// looked for.
+func TestSizesInEveryForm(t *testing.T) {
+	b := sleeping(t)
+	defer b.end()
+	for text, bytes := range map[string]int64{
+		"67108864": 64 << 20, "64m": 64 << 20, "64M": 64 << 20, "64mb": 64 << 20, "64MiB": 64 << 20, "64 MiB": 64 << 20, "67108864b": 64 << 20,
+		"65536k": 64 << 20, "1.5g": 3 << 29, "1g": 1 << 30, "1tb": 1 << 40, "0.25t": 1 << 38, "1p": 1 << 50, "1e8": 99999744, "+1e8 B": 99999744,
+	} {
+		b.succeed("update", "--memory", text, b.id)
+		for _, file := range []string{"memory.limit_in_bytes", "memory.max"} {
+			got, err := os.ReadFile(filepath.Join(b.groupDir("memory"), file))
+			if want := strconv.FormatInt(bytes, 10); err == nil && strings.TrimSpace(string(got)) != want {
+				t.Errorf("%q: %s is %s, want %s", text, file, got, want)
+			}
+		}
+	}
+	for _, text := range []string{"much", "b", ".", " ", "64mx", "64 m ", "64  m", "1kbb", "5ib", "5bb", "5x", "m", "-2", "-1k", "0x10", "nan", "inf", "1e30", "8192p"} {
+		r := b.do("update", "--memory", text, "nobody")
+		if r.status != 1 || !strings.Contains(r.err, "is no number of bytes") {
+			t.Errorf("%q: status %d: %s", text, r.status, r.err)
+		}
+	}
+}
+
 func TestWhatUpdateSaysWhenItFails(t *testing.T) {
 	b := sleeping(t)
 	defer b.end()

@@ -5,18 +5,17 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/urfave/cli/v2"
-
+	"skiff.example/final/commandline"
 	"skiff.example/final/oci"
 )
 
 // spec: a config.json to start from.
 
-func specCommand() *cli.Command {
-	return &cli.Command{
-		Name: "spec", Usage: "write a config.json to start from",
-		Flags: []cli.Flag{bundleFlag, &cli.BoolFlag{Name: "rootless", Usage: "one that an ordinary user can run"}},
-		Action: func(c *cli.Context) error {
+func specCommand() commandline.Command {
+	return commandline.Command{
+		Usage: "write a config.json to start from",
+		Flags: []commandline.Flag{bundleFlag, {Name: "rootless", Usage: "one that an ordinary user can run"}},
+		Action: func(c *commandline.Context) error {
 			spec := oci.Default()
 			spec.Linux.MaskedPaths = append(spec.Linux.MaskedPaths, oci.Thermal("/sys")...)
 			if c.Bool("rootless") {

@@ -4,12 +4,16 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
 
-	"github.com/docker/go-units"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
-	"github.com/urfave/cli/v2"
 
+	"skiff.example/final/commandline"
 	"skiff.example/stage01-chroot/hint"
 )
 
@@ -18,8 +22,8 @@ import (
 // maxResources is how long the text for --resources may be, in bytes.
 const maxResources = 1 << 20
 
-func updateCommand() *cli.Command {
-	return onContainer("update", "change the limits of a container", func(c *cli.Context, id string) error {
+func updateCommand() commandline.Command {
+	return onContainer("change the limits of a container", func(c *commandline.Context, id string) error {
 		resources, err := resourcesOf(c)
 		if err != nil {
 			return fmt.Errorf("update: %w", err)
@@ -31,29 +35,29 @@ func updateCommand() *cli.Command {
 			}
 		}
 		return r.Update(id, resources)
-	},
-		&cli.StringFlag{Name: "resources", Aliases: []string{"r"}, Usage: "file with linux.resources as in config.json, or - for standard input; then the other flags are ignored"},
-		&cli.Uint64Flag{Name: "blkio-weight", Usage: "share of block I/O, 10 to 1000"},
-		&cli.Uint64Flag{Name: "cpu-period", Usage: "period in which the quota counts, in microseconds"},
-		&cli.Int64Flag{Name: "cpu-quota", Usage: "processor time in each period, in microseconds; -1 for no limit"},
-		&cli.Uint64Flag{Name: "cpu-burst", Usage: "what of the quota may be saved for later, in microseconds"},
-		&cli.Uint64Flag{Name: "cpu-share", Usage: "share of the processors among containers, 2 to 262144"},
-		&cli.Uint64Flag{Name: "cpu-rt-period", Usage: "period of real-time processes, in microseconds"},
-		&cli.Int64Flag{Name: "cpu-rt-runtime", Usage: "time of real-time processes in each period, in microseconds"},
-		&cli.StringFlag{Name: "cpuset-cpus", Usage: "processors: 0-3,7"},
-		&cli.StringFlag{Name: "cpuset-mems", Usage: "memory nodes: 0-3,7"},
-		&cli.Int64Flag{Name: "cpu-idle", Usage: "1: run only where nobody else wants to"},
-		&cli.StringFlag{Name: "memory", Usage: "limit in bytes, or as in 64m; -1 for none"},
-		&cli.StringFlag{Name: "memory-reservation", Usage: "soft limit in bytes, or as in 64m"},
-		&cli.StringFlag{Name: "memory-swap", Usage: "limit of memory and swap together in bytes, or as in 64m; -1 for none"},
-		&cli.Int64Flag{Name: "pids-limit", Usage: "how many processes and threads; -1 for no limit"},
-		&cli.StringFlag{Name: "l3-cache-schema", Usage: "share of the processor's caches, as linux.intelRdt.l3CacheSchema"},
-		&cli.StringFlag{Name: "mem-bw-schema", Usage: "share of the memory's bandwidth, as linux.intelRdt.memBwSchema"},
-	)
+	}, []commandline.Flag{
+		{Kind: commandline.String, Name: "resources", Short: "r", Usage: "file with linux.resources as in config.json, or - for standard input; then the other flags are ignored"},
+		{Kind: commandline.Uint, Name: "blkio-weight", Usage: "share of block I/O, 10 to 1000"},
+		{Kind: commandline.Uint, Name: "cpu-period", Usage: "period in which the quota counts, in microseconds"},
+		{Kind: commandline.Int, Name: "cpu-quota", Usage: "processor time in each period, in microseconds; -1 for no limit"},
+		{Kind: commandline.Uint, Name: "cpu-burst", Usage: "what of the quota may be saved for later, in microseconds"},
+		{Kind: commandline.Uint, Name: "cpu-share", Usage: "share of the processors among containers, 2 to 262144"},
+		{Kind: commandline.Uint, Name: "cpu-rt-period", Usage: "period of real-time processes, in microseconds"},
+		{Kind: commandline.Int, Name: "cpu-rt-runtime", Usage: "time of real-time processes in each period, in microseconds"},
+		{Kind: commandline.String, Name: "cpuset-cpus", Usage: "processors: 0-3,7"},
+		{Kind: commandline.String, Name: "cpuset-mems", Usage: "memory nodes: 0-3,7"},
+		{Kind: commandline.Int, Name: "cpu-idle", Usage: "1: run only where nobody else wants to"},
+		{Kind: commandline.String, Name: "memory", Usage: "limit in bytes, or as in 64m; -1 for none"},
+		{Kind: commandline.String, Name: "memory-reservation", Usage: "soft limit in bytes, or as in 64m"},
+		{Kind: commandline.String, Name: "memory-swap", Usage: "limit of memory and swap together in bytes, or as in 64m; -1 for none"},
+		{Kind: commandline.Int, Name: "pids-limit", Usage: "how many processes and threads; -1 for no limit"},
+		{Kind: commandline.String, Name: "l3-cache-schema", Usage: "share of the processor's caches, as linux.intelRdt.l3CacheSchema"},
+		{Kind: commandline.String, Name: "mem-bw-schema", Usage: "share of the memory's bandwidth, as linux.intelRdt.memBwSchema"},
+	})
 }
 
 // resourcesOf reads what is to change.
-func resourcesOf(c *cli.Context) (*specs.LinuxResources, error) {
+func resourcesOf(c *commandline.Context) (*specs.LinuxResources, error) {
 	if file := c.String("resources"); file != "" {
 		return readResources(file)
 	}
@@ -65,16 +69,16 @@ func resourcesOf(c *cli.Context) (*specs.LinuxResources, error) {
 		}
 	}
 	r := &specs.LinuxResources{Memory: memory, CPU: &specs.LinuxCPU{
-		Shares: set(c, "cpu-share", c.Uint64), Quota: set(c, "cpu-quota", c.Int64), Burst: set(c, "cpu-burst", c.Uint64),
-		Period: set(c, "cpu-period", c.Uint64), RealtimeRuntime: set(c, "cpu-rt-runtime", c.Int64),
-		RealtimePeriod: set(c, "cpu-rt-period", c.Uint64), Idle: set(c, "cpu-idle", c.Int64),
+		Shares: set(c, "cpu-share", c.Uint), Quota: set(c, "cpu-quota", c.Int), Burst: set(c, "cpu-burst", c.Uint),
+		Period: set(c, "cpu-period", c.Uint), RealtimeRuntime: set(c, "cpu-rt-runtime", c.Int),
+		RealtimePeriod: set(c, "cpu-rt-period", c.Uint), Idle: set(c, "cpu-idle", c.Int),
 		Cpus: c.String("cpuset-cpus"), Mems: c.String("cpuset-mems"),
 	}}
-	if limit := set(c, "pids-limit", c.Int64); limit != nil {
+	if limit := set(c, "pids-limit", c.Int); limit != nil {
 		r.Pids = &specs.LinuxPids{Limit: limit}
 	}
 	if c.IsSet("blkio-weight") {
-		weight := c.Uint64("blkio-weight")
+		weight := c.Uint("blkio-weight")
 		if weight > 1000 {
 			return nil, fmt.Errorf("--blkio-weight %d: want 10 to 1000", weight)
 		}
@@ -84,21 +88,34 @@ func resourcesOf(c *cli.Context) (*specs.LinuxResources, error) {
 	return r, nil
 }
 
-// sizeOf reads a number of bytes as runc does; nil is that of an empty text.
-func sizeOf(text string) (size *int64, err error) {
+// sizeOf reads a number of bytes as runc does: 4096, 64m, 1.5GiB, "64 kb". nil is that
+// of an empty text.
+func sizeOf(text string) (*int64, error) {
 	n := int64(-1)
 	switch text {
 	case "":
 		return nil, nil
 	case "-1":
-	default:
-		n, err = units.RAMInBytes(text)
+		return &n, nil
 	}
-	return &n, err
+	number := strings.TrimRightFunc(text, unicode.IsLetter)
+	unit := strings.ToLower(text[len(number):])
+	power, wrong := 0, false
+	if unit != "" && unit != "b" {
+		power = 1 + strings.IndexByte("kmgtp", unit[0])
+		wrong = power == 0 || !slices.Contains([]string{"", "b", "ib"}, unit[1:])
+	}
+	size, err := strconv.ParseFloat(strings.TrimSuffix(number, " "), 64)
+	size = math.Ldexp(size, 10*power)
+	if wrong || err != nil || size < 0 || size >= math.MaxInt64 {
+		return nil, fmt.Errorf("%q is no number of bytes", text)
+	}
+	n = int64(size)
+	return &n, nil
 }
 
 // set is the value of a flag, or nil if the flag is not there.
-func set[T any](c *cli.Context, name string, value func(string) T) *T {
+func set[T any](c *commandline.Context, name string, value func(string) T) *T {
 	if !c.IsSet(name) {
 		return nil
 	}

@@ -80,24 +80,34 @@ func newerThan(others uint32) uint32 {
 // maxErrno is the largest errno that the kernel hands out: linux/err.h.
 const maxErrno = 4095
 
-// actions are the words that a filter returns: seccomp(2), "Filter return values".
-var actions = map[specs.LinuxSeccompAction]uint32{
-	specs.ActKill:        unix.SECCOMP_RET_KILL_THREAD,
-	specs.ActKillThread:  unix.SECCOMP_RET_KILL_THREAD,
-	specs.ActKillProcess: unix.SECCOMP_RET_KILL_PROCESS,
-	specs.ActTrap:        unix.SECCOMP_RET_TRAP,
-	specs.ActErrno:       unix.SECCOMP_RET_ERRNO,
-	specs.ActTrace:       unix.SECCOMP_RET_TRACE,
-	specs.ActNotify:      unix.SECCOMP_RET_USER_NOTIF,
-	specs.ActLog:         unix.SECCOMP_RET_LOG,
-	specs.ActAllow:       unix.SECCOMP_RET_ALLOW,
+// wordOf is what a filter returns for an action: seccomp(2), "Filter return values".
+func wordOf(action specs.LinuxSeccompAction) (word uint32, known bool) {
+	switch action {
+	case specs.ActKill, specs.ActKillThread:
+		return unix.SECCOMP_RET_KILL_THREAD, true
+	case specs.ActKillProcess:
+		return unix.SECCOMP_RET_KILL_PROCESS, true
+	case specs.ActTrap:
+		return unix.SECCOMP_RET_TRAP, true
+	case specs.ActErrno:
+		return unix.SECCOMP_RET_ERRNO, true
+	case specs.ActTrace:
+		return unix.SECCOMP_RET_TRACE, true
+	case specs.ActNotify:
+		return unix.SECCOMP_RET_USER_NOTIF, true
+	case specs.ActLog:
+		return unix.SECCOMP_RET_LOG, true
+	case specs.ActAllow:
+		return unix.SECCOMP_RET_ALLOW, true
+	}
+	return 0, false
 }
 
 // actionOf is the word for an action. Two of them carry an errno, which is EPERM if
 // it is not said; a tracer gets it as its message. The last two name the fields, for
 // errors.
 func actionOf(action specs.LinuxSeccompAction, errno *uint, field, errnoField string) (uint32, error) {
-	word, known := actions[action]
+	word, known := wordOf(action)
 	carries, value := action == specs.ActErrno || action == specs.ActTrace, uint(0)
 	switch {
 	case !known:
@@ -199,12 +209,19 @@ func groupsOf(args []specs.LinuxSeccompArg) (groups [][]specs.LinuxSeccompArg, e
 	return groups, nil
 }
 
-// filterFlags are the flags that a profile can have.
-var filterFlags = map[specs.LinuxSeccompFlag]uint64{
-	"SECCOMP_FILTER_FLAG_TSYNC":            unix.SECCOMP_FILTER_FLAG_TSYNC,
-	specs.LinuxSeccompFlagLog:              unix.SECCOMP_FILTER_FLAG_LOG,
-	specs.LinuxSeccompFlagSpecAllow:        unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW,
-	specs.LinuxSeccompFlagWaitKillableRecv: unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
+// filterFlag is the bit of a flag that a profile can have, or 0.
+func filterFlag(flag specs.LinuxSeccompFlag) uint64 {
+	switch flag {
+	case "SECCOMP_FILTER_FLAG_TSYNC":
+		return unix.SECCOMP_FILTER_FLAG_TSYNC
+	case specs.LinuxSeccompFlagLog:
+		return unix.SECCOMP_FILTER_FLAG_LOG
+	case specs.LinuxSeccompFlagSpecAllow:
+		return unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW
+	case specs.LinuxSeccompFlagWaitKillableRecv:
+		return unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+	}
+	return 0
 }
 
 // flagsOf reads the flags for seccomp(2). A profile without any, which is
@@ -216,8 +233,8 @@ func flagsOf(s *specs.LinuxSeccomp) (flags uint64, err error) {
 		flags = unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW
 	}
 	for _, f := range s.Flags {
-		bit, known := filterFlags[f]
-		if !known {
+		bit := filterFlag(f)
+		if bit == 0 {
 			return 0, hint.Add(fmt.Errorf("flags: %q: no such flag", f), "SECCOMP_FILTER_FLAG_ and one of TSYNC, LOG, SPEC_ALLOW, WAIT_KILLABLE_RECV")
 		}
 		flags |= bit

@@ -8,7 +8,6 @@ package binfmt
 
 import (
 	"bytes"
-	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -161,10 +160,31 @@ func checkScript(root *os.File, name string, start []byte, depth int) error {
 	return hint.Add(fmt.Errorf("the interpreter %q of script %q is missing: %w", interpreter, name, unix.ENOENT), advice)
 }
 
-// machines are the numbers of the usual ones: linux/elf-em.h.
-var machines = map[uint16]string{
-	3: "EM_386", 8: "EM_MIPS", 20: "EM_PPC", 21: "EM_PPC64", 22: "EM_S390", 40: "EM_ARM", 62: "EM_X86_64", 183: "EM_AARCH64",
-	243: "EM_RISCV", 258: "EM_LOONGARCH",
+// machines are the usual ones: linux/elf-em.h.
+var machines = [...]struct {
+	number uint16
+	name   string
+}{
+	{3, "EM_386"},
+	{8, "EM_MIPS"},
+	{20, "EM_PPC"},
+	{21, "EM_PPC64"},
+	{22, "EM_S390"},
+	{40, "EM_ARM"},
+	{62, "EM_X86_64"},
+	{183, "EM_AARCH64"},
+	{243, "EM_RISCV"},
+	{258, "EM_LOONGARCH"},
+}
+
+// machineName is the name of a machine.
+func machineName(number uint16) string {
+	for _, m := range machines {
+		if m.number == number {
+			return m.name
+		}
+	}
+	return fmt.Sprintf("machine %d", number)
 }
 
 // checkELF looks at the machine that a program is for, and for its interpreter.
@@ -174,8 +194,7 @@ func checkELF(root *os.File, name string, file *os.File) error {
 		return fmt.Errorf("read %q: %w", name, err)
 	}
 	runs := map[string][]string{"amd64": {"EM_X86_64", "EM_386"}, "arm64": {"EM_AARCH64", "EM_ARM"}}[runtime.GOARCH]
-	if !slices.Contains(runs, machines[machine]) {
-		kind := cmp.Or(machines[machine], fmt.Sprintf("machine %d", machine))
+	if kind := machineName(machine); !slices.Contains(runs, kind) {
 		return hint.Add(fmt.Errorf("%q is for %s: %w", name, kind, unix.ENOEXEC), "this machine is "+runtime.GOARCH)
 	}
 	if interpreter == "" {
