@@ -205,21 +205,15 @@ func (c *Container) accompany(set *namespace.Set, gate *launch.Gate, mounted *st
 	return c.handOverListener()
 }
 
-// planAndCgroup makes both at the same time: the kernel takes as long for the
-// cgroup as this process for the plan. See makeCgroup for born.
+// planAndCgroup makes both, the plan first: what is wrong with it is found before anything
+// is made. A second thread of Go's would cost more than it saves while the kernel makes
+// the group. See makeCgroup for born.
 func (c *Container) planAndCgroup(planned oci.Container) (born *os.File, err error) {
 	c.planned = &planned
-	made := make(chan error, 1)
-	go func() {
-		var err error
-		born, err = c.makeCgroup()
-		made <- err
-	}()
-	err = c.makePlan()
-	if err := errors.Join(err, <-made); err != nil {
-		return nil, errors.Join(err, closeFile(&born))
+	if err := c.makePlan(); err != nil {
+		return nil, err
 	}
-	return born, nil
+	return c.makeCgroup()
 }
 
 // makePlan computes the plan.
