@@ -1,5 +1,10 @@
-// Package shortlived takes the memory that a program of Go needs for some milliseconds
-// in one piece, before the program needs it.
+// Package shortlived makes Go's runtime suit a program that lives for some milliseconds:
+// one processor, and the memory that the program will need, in one piece.
+//
+// Whenever a goroutine can run, Go wakes or makes a thread of the operating system for it,
+// as long as a processor of Go's is idle, and each processor has memory of its own to
+// allocate from. A runtime waits for the kernel, and its second goroutine for the first.
+// One that does want more says so (runtime.GOMAXPROCS).
 //
 // A page of memory comes when it is touched for the first time: the processor stops, the
 // kernel finds a page. A runtime that creates a container touches some 500 pages, a third
@@ -10,14 +15,17 @@
 // Other packages touch a third of all that when they are initialised. So this one is
 // initialised before them: of the packages whose imports are ready Go takes the one whose
 // path sorts first (The Go Programming Language Specification, "Program initialization",
-// and the release notes of Go 1.21), and this one imports nothing. That is before package
+// and the release notes of Go 1.21), and this one imports only runtime. That is before package
 // sync, and so before all that stand on it. For the same reason it has a system call of
 // its own.
 //
 // A program uses the package by importing it. One that lives longer should not.
 package shortlived
 
-import "unsafe"
+import (
+	"runtime"
+	"unsafe"
+)
 
 // heapSize is how much of the heap is taken, in bytes: about what the least command of a
 // runtime uses, so that memory's peak stays the same.
@@ -40,6 +48,7 @@ var taken struct {
 
 func init() {
 	growStack()
+	runtime.GOMAXPROCS(1)
 	// What lies above a new object has not been used: Go's allocator goes upwards, from an
 	// address that chance chooses. An older kernel refuses: then the pages come one by one.
 	taken.heap = new([8192]byte)

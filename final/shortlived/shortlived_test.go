@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"runtime"
 	"slices"
 	"testing"
 	"unsafe"
@@ -36,6 +37,13 @@ func useMuch(i int) byte {
 func TestStackNeedNotGrow(t *testing.T) {
 	if stackBefore != stackAfter {
 		t.Errorf("the stack of the main goroutine was at %#x and then at %#x", stackBefore, stackAfter)
+	}
+}
+
+// On a machine with one, this says nothing.
+func TestOneProcessor(t *testing.T) {
+	if n := runtime.GOMAXPROCS(0); n != 1 {
+		t.Errorf("Go has %d processors", n)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -81,6 +82,7 @@ func listCommand() commandline.Command {
 			if len(c.Args) > 0 {
 				return fmt.Errorf("list: got %d arguments, want none", len(c.Args))
 			}
+			runtime.GOMAXPROCS(runtime.NumCPU()) // there may be thousands; see package shortlived
 			states, err := runtimeOf(c).List()
 			if printed := printList(states, asJSON, c.Bool("quiet")); err == nil {
 				err = printed

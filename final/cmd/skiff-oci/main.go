@@ -22,7 +22,7 @@ import (
 
 	"skiff.example/final/commandline"
 	"skiff.example/final/container"
-	_ "skiff.example/final/shortlived" // begins with the memory that a command needs
+	_ "skiff.example/final/shortlived" // begins with what a command needs of Go
 	"skiff.example/stage01-chroot/hint"
 )
 
