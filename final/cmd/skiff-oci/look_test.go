@@ -285,7 +285,6 @@ func TestWhatTheGlobalFlagsSay(t *testing.T) {
 		`--log-format "xml": want text or json`:            {"--log-format", "xml", "list"},
 		`--rootless "perhaps": want true, false or auto`:   {"--rootless", "perhaps", "list"},
 		"tell the engine to use the cgroupfs driver":       {"--systemd-cgroup", "list"},
-		`unknown command "dance"`:                          {"dance"},
 		"the flags are listed by: skiff-oci state --help":  {"state", "--nonesuch", "box"},
 		"state: got 2 arguments, want the id of a contain": {"state", "a", "b"},
 		`container "help": does not exist`:                 {"state", "help"},
@@ -294,6 +293,11 @@ func TestWhatTheGlobalFlagsSay(t *testing.T) {
 		r := b.do(args...)
 		if r.status != 1 || !strings.Contains(r.err, want) {
 			t.Errorf("%v: status %d, no %q in %s", args, r.status, want, r.err)
+		}
+	}
+	for _, args := range [][]string{{"dance"}, {"dance", "--help"}, {"help", "dance"}, {"--help", "dance"}} {
+		if r := b.do(args...); r.status != 3 || !strings.Contains(r.err, `unknown command "dance"`) { // as in runc
+			t.Errorf("%v: status %d: %s", args, r.status, r.err)
 		}
 	}
 	if out := b.succeed("--version"); !strings.HasPrefix(out, "skiff-oci version ") || !strings.Contains(out, "\nspec: "+specs.Version+"\n") {
