@@ -44,20 +44,20 @@ func TestTheContainerInCMakesTheSameCalls(t *testing.T) {
 // name it.
 func TestWhatTheContainerInCLeavesOutIsSeen(t *testing.T) {
 	testkit.HostUnchangedAsInit(t)
-	without := func(text string) func(*inC) {
+	instead := func(text, with string) func(*inC) {
 		return func(c *inC) {
-			assert.Assert(t, cmp.Contains(string(c.source), text))
-			c.source = bytes.Replace(c.source, []byte(text), nil, 1)
+			assert.Check(t, cmp.Equal(bytes.Count(c.source, []byte(text)), 1))
+			c.source = bytes.ReplaceAll(c.source, []byte(text), []byte(with))
 		}
 	}
 	for name, test := range map[string]struct {
 		change func(*inC)
 		want   string
 	}{
-		"a mount":         {without(`mount_on("dev/mqueue", "mqueue", NO_MAGIC, OPTIONS("source", "mqueue"), NOSUID | NODEV | NOEXEC);`), `"dev/mqueue"`},
-		"a flag":          {without(` | CLONE_NEWIPC`), "clone3"},
+		"a mount":         {instead(`mount_on("dev/mqueue", "mqueue", NO_MAGIC, OPTIONS("source", "mqueue"), NOSUID | NODEV | NOEXEC);`, ""), `"dev/mqueue"`},
+		"a flag":          {instead(`CLONE_NEWNET, pidfd)`, `0, pidfd)`), "clone3"},
 		"a hierarchy":     {func(c *inC) { c.hierarchies = c.hierarchies[1:] }, "/sys/fs/cgroup/"},
-		"the device list": {without("allow_devices();"), "devices.allow"},
+		"the device list": {instead("\tallow_devices();\n", ""), "devices.allow"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			assert.Check(t, cmp.Contains(strings.Join(compareWithC(t, test.change), "\n"), test.want))
@@ -152,14 +152,30 @@ func (b *bundle) trace(c candidate, dir string) (seen, error) {
 		trace("delete", c.path, "delete", "--force", id).Run(),
 		trace("run", c.command("run", id)...).Run())
 	if err != nil {
-		return s, errors.Join(err, c.remove(id))
+		return s, errors.Join(err, b.said(), c.remove(id))
 	}
 	for _, name := range []string{"create", "start", "delete", "run"} {
 		if err := s.read(c, id, dir, name); err != nil {
 			return s, err
 		}
 	}
-	return s, nil
+	id, undo, err := b.running(c)
+	if err != nil {
+		return s, err
+	}
+	if err = trace("exec", c.command("exec", id, succeed...)...).Run(); err != nil {
+		err = errors.Join(err, b.said())
+	}
+	return s, errors.Join(err, undo(), s.read(c, id, dir, "exec"))
+}
+
+// running makes a container whose program waits.
+func (b *bundle) running(c candidate) (id string, undo func() error, err error) {
+	if err := b.setProgram(wait...); err != nil {
+		return "", nil, err
+	}
+	id, undo, err = running(b, c)
+	return id, undo, errors.Join(err, b.setProgram(succeed...))
 }
 
 // waitFor waits for a file.
@@ -170,8 +186,13 @@ func (b *bundle) waitFor(name string) error {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	said, _ := os.ReadFile(b.files[1].Name())
-	return fmt.Errorf("%s is not there after 10 seconds: %s", name, said)
+	return fmt.Errorf("%s is not there after 10 seconds", name)
+}
+
+// said is what the commands have printed.
+func (b *bundle) said() error {
+	said, err := os.ReadFile(b.files[1].Name())
+	return errors.Join(errors.New(string(said)), err)
 }
 
 // read reads the traces of a command and of its container: a file for each thread.
@@ -187,9 +208,11 @@ func (s *seen) read(c candidate, id, dir, name string) error {
 		}
 		lines := withoutNames(c, id).Replace(string(text))
 		switch {
-		case strings.Contains(lines, "\npivot_root("):
+		case strings.Contains(lines, "\nsetns("): // of exec: the next process goes on
+			s.containers[name] = append(calls(lines), s.containers[name]...)
+		case strings.Contains(lines, "\nexecve("):
 			before, _, _ := strings.Cut(lines, "\nexecve(")
-			s.containers[name] = calls(before)
+			s.containers[name] = append(s.containers[name], calls(before)...)
 		case strings.HasPrefix(lines, "execve(") && strings.Contains(lines, "\nclone("):
 			// Until it makes its second thread, a Go program's runtime starts, and does
 			// nothing of what the program asks for.
@@ -260,10 +283,10 @@ func withoutNumbers(line string) string {
 
 // differences says in what the calls of skiff-oci are others than those in C.
 func (skiff seen) differences(c seen) (all []string) {
-	for _, name := range []string{"create", "run"} {
+	for _, name := range []string{"create", "run", "exec"} {
 		all = append(all, inOrder(name, without(skiff.containers[name], lettingGo), c.containers[name])...)
 	}
-	for _, name := range []string{"create", "start", "delete", "run"} {
+	for _, name := range []string{"create", "start", "delete", "run", "exec"} {
 		ours := count(without(skiff.commands[name], onlySkiff, lettingGo))
 		inC := count(without(c.commands[name], onlyC))
 		for _, call := range slices.Sorted(maps.Keys(union(ours, inC))) {
@@ -286,11 +309,11 @@ func inOrder(name string, skiff, c []string) []string {
 	return nil
 }
 
-// count counts calls. In how many pieces a file is read is the reader's affair.
+// count counts calls. In how many pieces a file or a folder is read is the reader's affair.
 func count(calls []string) map[string]int {
 	counts := map[string]int{}
 	for _, call := range calls {
-		if counts[call] == 0 || !strings.HasPrefix(call, "read(") {
+		if counts[call] == 0 || !strings.HasPrefix(call, "read(") && !strings.HasPrefix(call, "getdents64(") {
 			counts[call]++
 		}
 	}

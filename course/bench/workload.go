@@ -70,7 +70,7 @@ func workloads(rounds, many int) []workload {
 			},
 		},
 		{
-			title: "exec of /bin/true", rounds: rounds, program: wait, prepare: running, alone: true, reaches: []reach{{crun, 0.7}},
+			title: "exec of /bin/true", rounds: rounds, program: wait, prepare: running, alone: true, inC: true, reaches: []reach{{crun, 0.7}},
 			commands: func(c candidate, id string) [][]string { return [][]string{c.command("exec", id, succeed...)} },
 		},
 		{

@@ -3,7 +3,9 @@
 // nothing else: no configuration is read but the bytes of its file, no plan is made,
 // nothing is looked for. What a runtime takes beyond this is what it costs to be one.
 //
-//	container create|start|run ID    in a bundle
+//	container create|start ID          in a bundle
+//	container run [--detach] ID
+//	container exec ID PROGRAM...
 //	container delete --force ID
 //
 // The child's list can be read beside `skiff-oci run --explain`; what the commands do
@@ -66,9 +68,9 @@ static const char *id;                      // of the container
 static char bundle[512], rootfs[600];       // absolute
 static char group[COUNT(hierarchies)][512]; // the container's groups
 
-// What child and parent share: how far the child is, and the errno of what failed.
-// There is as much of it as skiff-oci has, which may also measure each step.
-static struct page { int64_t step, failed, rest[771]; } *page;
+// What child and parent share: how far the child is, the errno of what failed, and the
+// child's child. It is as large as that of skiff-oci, which may also measure each step.
+static struct page { int64_t step, failed, child, rest[770]; } *page;
 static int in_child;
 
 // must ends the process when a call has failed.
@@ -346,11 +348,16 @@ static void mask(const char *name)
 	attach(cover, target);
 }
 
-static void enter_groups(void)
+static int tasks[COUNT(by_path)]; // the ways into the groups
+
+static void open_groups(void)
 {
-	int tasks[COUNT(by_path)];
 	for EACH(i, by_path)
 		tasks[i] = must("tasks", find(AT_FDCWD, path(group[by_path[i]], "/tasks"), O_WRONLY | O_CLOEXEC, 0));
+}
+
+static void enter_groups(void)
+{
 	for EACH(i, by_path)
 		must("tasks", write(tasks[i], "0", 1));
 }
@@ -409,6 +416,25 @@ static void close_all_but(const int *kept, int n)
 	must("close_range", syscall(SYS_close_range, 3, ~0u, CLOSE_RANGE_CLOEXEC));
 }
 
+static void find_program(char *const *args)
+{
+	must(args[0], syscall(SYS_faccessat2, AT_FDCWD, args[0], X_OK, AT_EACCESS));
+}
+
+static void working_directory(void)
+{
+	must("cwd", fchdir(must("cwd", find(AT_FDCWD, "/", DIRECTORY, NO_MAGIC))));
+	umask(022);
+}
+
+static void execute(char *const *args)
+{
+	char *const environment[] = {
+		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TERM=xterm", "HOME=/", NULL};
+	must("rt_sigprocmask", syscall(SYS_rt_sigprocmask, SIG_SETMASK, &(uint64_t){0}, NULL, 8));
+	must(args[0], execve(args[0], args, environment));
+}
+
 static void wait_for_start(void)
 {
 	char go;
@@ -422,6 +448,7 @@ static void container(int created)
 {
 	char go;
 	in_child = 1;
+	open_groups();
 	enter_groups();
 	must("setsid", setsid());
 	loopback_up();
@@ -453,20 +480,42 @@ static void container(int created)
 		close_all_but((int[]){ready[1], fifo, reserved}, 3);
 	else
 		close_all_but(&reserved, 1);
-	must(program[0], syscall(SYS_faccessat2, AT_FDCWD, program[0], X_OK, AT_EACCESS));
+	find_program(program);
 	if (created)
 		may(program[0], syscall(SYS_faccessat2, AT_FDCWD, path(program[0], "/."), X_OK, AT_EACCESS), ENOTDIR, EACCES);
-	must("cwd", fchdir(must("cwd", find(AT_FDCWD, "/", DIRECTORY, NO_MAGIC))));
-	umask(022);
+	working_directory();
 	if (created)
 		must("PR_SET_DUMPABLE", prctl(PR_SET_DUMPABLE, 0));
 	rights();
 	if (created)
 		wait_for_start();
-	must("rt_sigprocmask", syscall(SYS_rt_sigprocmask, SIG_SETMASK, &(uint64_t){0}, NULL, 8));
-	char *const environment[] = {
-		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TERM=xterm", "HOME=/", NULL};
-	must(program[0], execve(program[0], program, environment));
+	execute(program);
+}
+
+// newcomer is what a process does to itself that exec brings into a container: it joins,
+// and then its child, whom the new pid namespace counts, becomes the program.
+static void newcomer(int container_pidfd, char *const *args)
+{
+	in_child = 1;
+	open_groups();
+	must("PR_SET_DUMPABLE", prctl(PR_SET_DUMPABLE, 0));
+	must("setns", syscall(SYS_setns, container_pidfd, CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET));
+	int child = must("clone", syscall(SYS_clone, CLONE_PARENT | SIGCHLD, NULL, NULL, NULL, NULL));
+	if (child) {
+		page->child = child;
+		_exit(0);
+	}
+	enter_groups();
+	for EACH(i, by_path)
+		close(tasks[i]);
+	must("setsid", setsid());
+	keyring();
+	must("dup3", dup3(alive[1], reserved, O_CLOEXEC));
+	close_all_but(&reserved, 1);
+	find_program(args);
+	working_directory();
+	rights();
+	execute(args);
 }
 
 // The parent: create and run.
@@ -552,30 +601,36 @@ static void look_into_rootfs(const char *name, int flags)
 	close(dir);
 }
 
-// prepare is what skiff-oci looks at on the host to make its plan. The answers are known
-// here.
-static void prepare(void)
+// prepare_rights is the same for what a process gives up, in the user namespace of another.
+static void prepare_rights(int pid)
 {
-	char text[4096];
+	char text[4096], name[64];
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct sets[2];
 	struct rlimit limit;
-	look_into_rootfs("etc/passwd", 0);
-	must("user namespace", readlinkat(AT_FDCWD, "/proc/self/ns/user", text, 128));
-	look_into_rootfs("proc", O_NOFOLLOW);
-	look_into_rootfs("dev", O_NOFOLLOW);
-	look_into_rootfs("sys", O_NOFOLLOW);
-	for EACH(i, masked)
-		must("/dev/null", look_at_link("/dev/null"));
 	reserved = must("/dev/null", openat(AT_FDCWD, "/dev/null", O_RDONLY | O_CLOEXEC));
 	must("capget", syscall(SYS_capget, &header, sets));
-	snprintf(text, sizeof text, "/proc/%d/setgroups", getpid());
-	read_file(text, 0, text, sizeof text);
+	snprintf(name, sizeof name, "/proc/%d/setgroups", pid);
+	read_file(name, 0, text, sizeof text);
 	read_file("/proc/sys/kernel/cap_last_cap", 0, text, sizeof text);
 	must("getrlimit", syscall(SYS_getrlimit, RLIMIT_NOFILE, &limit));
 	must("getrlimit", syscall(SYS_getrlimit, RLIMIT_NOFILE, &limit));
 }
 
+// prepare is what skiff-oci looks at on the host to make its plan. The answers are known
+// here.
+static void prepare(void)
+{
+	char text[128];
+	look_into_rootfs("etc/passwd", 0);
+	must("user namespace", readlinkat(AT_FDCWD, "/proc/self/ns/user", text, sizeof text));
+	look_into_rootfs("proc", O_NOFOLLOW);
+	look_into_rootfs("dev", O_NOFOLLOW);
+	look_into_rootfs("sys", O_NOFOLLOW);
+	for EACH(i, masked)
+		must("/dev/null", look_at_link("/dev/null"));
+	prepare_rights(getpid());
+}
 static void inherit_cpuset(const char *file)
 {
 	char text[4096];
@@ -630,25 +685,33 @@ static void make_cgroup(void)
 	allow_devices();
 }
 
-// clone_child makes the page, and the child.
-static int clone_child(int created, int *pidfd)
+// share makes the page, in the report where there is one.
+static void share(void)
 {
-	if (created)
+	int where = report_fd < 0 ? MAP_SHARED | MAP_ANONYMOUS : MAP_SHARED;
+	if (report_fd >= 0)
 		must("report", ftruncate(report_fd, sizeof *page));
-	page = mmap(NULL, sizeof *page, PROT_READ | PROT_WRITE, MAP_SHARED | (created ? 0 : MAP_ANONYMOUS), report_fd, 0);
+	page = mmap(NULL, sizeof *page, PROT_READ | PROT_WRITE, where, report_fd, 0);
 	if (page == MAP_FAILED)
 		must("page", -1);
-	must("pipe2", pipe2(alive, O_CLOEXEC));
+}
+
+// clone_child makes the child, which gets 0. No signal comes to it before it is the
+// program.
+static int clone_child(uint64_t namespaces, int *pidfd)
+{
 	uint64_t all = ~0ull, before;
+	share();
+	must("pipe2", pipe2(alive, O_CLOEXEC));
 	must("rt_sigprocmask", syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, 8));
 	struct clone_args args = {
-		.flags = CLONE_PIDFD | CLONE_CLEAR_SIGHAND | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET,
+		.flags = CLONE_PIDFD | CLONE_CLEAR_SIGHAND | namespaces,
 		.pidfd = (uintptr_t)pidfd,
 		.exit_signal = SIGCHLD,
 	};
 	int pid = must("clone3", syscall(SYS_clone3, &args, sizeof args));
 	if (pid == 0)
-		container(created);
+		return 0;
 	must("rt_sigprocmask", syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, 8));
 	close(alive[1]);
 	return pid;
@@ -732,7 +795,9 @@ static int assemble(int created, int *pidfd)
 		start_files();
 	prepare();
 	make_cgroup();
-	int pid = clone_child(created, pidfd);
+	int pid = clone_child(CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET, pidfd);
+	if (pid == 0)
+		container(created);
 	remember(pid, created);
 	must("gate", write(gate[1], "g", 1));
 	close(reserved);
@@ -926,22 +991,88 @@ static void delete(void)
 	undo();
 }
 
+// run and exec.
+
+// wait_for waits until the program runs, and then for its end. The status is a shell's.
+static int wait_for(int pid)
+{
+	char nothing[8192];
+	int status;
+	must("alive", read(alive[0], nothing, sizeof nothing)); // end of file
+	must("wait", wait4(pid, &status, 0, NULL));
+	if (page->failed)
+		fprintf(stderr, "container: the child failed at step %lld: %s\n", (long long)page->step, strerror(page->failed));
+	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
 static int run(void)
 {
-	int pidfd, status;
-	char nothing[8192];
-	int pid = assemble(0, &pidfd);
-	must("alive", read(alive[0], nothing, sizeof nothing)); // end of file: the program runs
-	must("wait", wait4(pid, &status, 0, NULL));
-	int64_t wrong = page->failed;
-	if (wrong)
-		fprintf(stderr, "container: the child failed at step %lld: %s\n", (long long)page->step, strerror(wrong));
-	syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0); // ESRCH
+	int pidfd;
+	int status = wait_for(assemble(0, &pidfd));
+	may("kill", syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0), ESRCH, ESRCH);
 	close(alive[0]);
 	close(pidfd);
 	munmap(page, sizeof *page);
 	undo();
-	return wrong ? 1 : WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+	return status;
+}
+
+// same_namespace asks whether a process has a namespace of the container's already.
+static void same_namespace(int pid, const char *kind, const char *ours)
+{
+	char name[64];
+	snprintf(name, sizeof name, "/proc/%d/ns/%s", pid, kind);
+	must(kind, look(name));
+	snprintf(name, sizeof name, "/proc/thread-self/ns/%s", ours);
+	must(ours, look(name));
+}
+
+// prepare_exec is what skiff-oci looks at on the host to make its plan.
+static void prepare_exec(int pid, int container_pidfd)
+{
+	static const struct { const char *kind, *ours; } kinds[] = {
+		{"user", "user"}, {"mnt", "mnt"}, {"pid", "pid_for_children"}, {"net", "net"},
+		{"ipc", "ipc"}, {"uts", "uts"}, {"cgroup", "cgroup"}, {"time", "time_for_children"},
+	};
+	char text[4096], fdinfo[64];
+	read_file(in_folder("/config.json"), O_NONBLOCK, config, sizeof config);
+	snprintf(rootfs, sizeof rootfs, "/proc/%d/root", pid);
+	look_into_rootfs("etc/passwd", 0);
+	snprintf(fdinfo, sizeof fdinfo, "/proc/self/fdinfo/%d", container_pidfd);
+	read_file(fdinfo, 0, text, sizeof text);
+	for EACH(i, kinds)
+		same_namespace(pid, kinds[i].kind, kinds[i].ours);
+	read_file(fdinfo, 0, text, sizeof text);
+	prepare_rights(pid);
+}
+
+static int exec(char *const *args)
+{
+	int first_pidfd, status;
+	name_groups();
+	int container_pid = read_state();
+	if (!container_pid)
+		must("state", (errno = ESRCH, -1));
+	paused();
+	int container_pidfd = must("pidfd_open", syscall(SYS_pidfd_open, container_pid, 0));
+	if (!start_time(container_pid))
+		must("state", (errno = ESRCH, -1));
+	prepare_exec(container_pid, container_pidfd);
+	int first = clone_child(0, &first_pidfd);
+	if (first == 0)
+		newcomer(container_pidfd, args);
+	must("wait", wait4(first, &status, 0, NULL));
+	if (page->failed)
+		failed();
+	int pidfd = must("pidfd_open", syscall(SYS_pidfd_open, (int)page->child, 0));
+	close(first_pidfd);
+	close(reserved);
+	status = wait_for(page->child);
+	close(container_pidfd);
+	close(alive[0]);
+	close(pidfd);
+	munmap(page, sizeof *page);
+	return status;
 }
 
 int main(int argc, char **argv)
@@ -954,10 +1085,16 @@ int main(int argc, char **argv)
 		start();
 	else if (strcmp(command, "delete") == 0)
 		delete();
-	else if (strcmp(command, "run") == 0)
+	else if (strcmp(command, "run") == 0 && strcmp(argv[2], "--detach") == 0) {
+		create();
+		start();
+	} else if (strcmp(command, "run") == 0)
 		return run();
-	else {
-		fputs("usage: container create|start|run|delete ID\n", stderr);
+	else if (strcmp(command, "exec") == 0 && argc > 3) {
+		id = argv[2];
+		return exec(argv + 3);
+	} else {
+		fputs("usage: container create|start|run|exec|delete ID\n", stderr);
 		return 2;
 	}
 	return 0;
