@@ -93,7 +93,7 @@ text:
 lines:
 	@go run ./course/cmd/lines
 
-## bench: compare skiff-oci with runc and crun, pulls with podman's and containerd's, and launch with the same calls in C, each in turn (root, gcc)
+## bench: compare skiff-oci with runc, crun and the same calls in C, pulls with podman's and containerd's, and launch with C, each in turn (root, gcc)
 bench: bin/skiff-oci bin/skiff
 	@go run ./course/bench
 	@echo && go test -run '^$$' -bench . ./stage02-namespaces/launch

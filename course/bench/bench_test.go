@@ -31,9 +31,12 @@ func TestAllAreComparedAndNothingIsLeft(t *testing.T) {
 	for _, want := range []string{
 		"run of /bin/true, 3 runs each", "create, start and delete of /bin/true, 3 runs", "exec of /bin/true, 3 runs",
 		"100 at once: run of /bin/true, 1 runs", "state, with 20 containers, 1 runs", "list, with 20 containers, 1 runs",
-		"\nno container ", "\nrunc ", "\ncrun ", "\nskiff-oci ", "ok ",
+		"\nno container ", "\nrunc ", "\ncrun ", "\nskiff-oci ", "ok ", "static C ",
 	} {
 		assert.Check(t, cmp.Contains(out, want))
+	}
+	if !strings.Contains(out, errNoPart.Error()) {
+		assert.Check(t, cmp.Contains(out, " × static C; the reach is at most 1.60\n"))
 	}
 }
 
@@ -73,6 +76,27 @@ not ok  skiff-oci takes 0.95 × crun; the reach is at most 0.90
 not ok  skiff-oci takes 0.47 × runc; the reach is at most 0.35
 
 `)
+}
+
+func TestTheTableWithC(t *testing.T) {
+	var out strings.Builder
+	load := workload{title: "create", reaches: []reach{{byHand, 1.6}}}
+	candidates := []candidate{{name: "runc"}, {name: "crun"}, {name: "skiff-oci"}, staticC}
+	took := func(ms time.Duration) []taken.Sample {
+		return []taken.Sample{{Wall: ms * time.Millisecond, CPU: ms * time.Millisecond, Peak: 2e6}}
+	}
+	samples := [][]taken.Sample{took(40), took(20), took(9), took(6)}
+	assert.NilError(t, writeTable(&out, load, candidates, samples))
+	assert.Check(t, cmp.Contains(out.String(), `
+skiff-oci          9.0    0.23    0.45        9.0    0.23    0.45      2.0
+static C           6.0    0.15    0.30        6.0    0.15    0.30      2.0
+
+ok      skiff-oci takes 1.50 × static C; the reach is at most 1.60
+`))
+
+	out.Reset() // it takes no part
+	assert.NilError(t, writeTable(&out, load, candidates[:3], samples[:3]))
+	assert.Check(t, !strings.Contains(out.String(), "ok"), out.String())
 }
 
 func TestPullTable(t *testing.T) {

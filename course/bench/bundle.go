@@ -22,12 +22,16 @@ import (
 const measure = "/run/bench-measure"
 
 // bundleDir is on the tmpfs that enterWorld has mounted.
-const bundleDir = "/run/bench-bundle"
+const (
+	bundleDir  = "/run/bench-bundle"
+	configFile = bundleDir + "/config.json"
+)
 
 // bundle is the bundle, and where its containers' input and output are.
 type bundle struct {
 	files [2]*os.File // empty input; output and errors
 	count int         // of the containers so far; part of their ids
+	inC   *inC        // nil if it takes no part
 }
 
 // newBundle makes the bundle and proves that every runtime really runs it,
@@ -53,12 +57,24 @@ func newBundle(ctx context.Context, runtimes []candidate) (*bundle, error) {
 		}
 		b.files[i] = file
 	}
+	config, err := os.ReadFile(configFile)
+	if err != nil {
+		return nil, err
+	}
 	for _, r := range runtimes {
 		if err := b.prove(r); err != nil {
 			return nil, err
 		}
 	}
-	return b, nil
+	b.inC, err = b.newInC(config, runtimes[ours])
+	switch {
+	case errors.Is(err, errNoPart):
+		fmt.Printf("%v\n\n", err)
+		return b, nil
+	case err != nil:
+		return nil, err
+	}
+	return b, b.prove(staticC)
 }
 
 // writeRoot fills the containers' root file system with one static program
@@ -85,19 +101,18 @@ func writeRoot(bin string) error {
 }
 
 // setProgram changes the program of the bundle, and turns its terminal off.
-func setProgram(args ...string) error {
-	file := filepath.Join(bundleDir, "config.json")
-	data, err := os.ReadFile(file)
+func (b *bundle) setProgram(args ...string) error {
+	data, err := os.ReadFile(configFile)
 	if err != nil {
 		return err
 	}
 	var config map[string]json.RawMessage
 	if err := json.Unmarshal(data, &config); err != nil {
-		return fmt.Errorf("read %q: %w", file, err)
+		return fmt.Errorf("read %q: %w", configFile, err)
 	}
 	var process map[string]any
 	if err := json.Unmarshal(config["process"], &process); err != nil {
-		return fmt.Errorf("read the process of %q: %w", file, err)
+		return fmt.Errorf("read the process of %q: %w", configFile, err)
 	}
 	process["args"], process["terminal"] = args, false
 	if config["process"], err = json.Marshal(process); err != nil {
@@ -106,12 +121,15 @@ func setProgram(args ...string) error {
 	if data, err = json.MarshalIndent(config, "", "\t"); err != nil {
 		return err
 	}
-	return os.WriteFile(file, data, 0o600)
+	if err := os.WriteFile(configFile, data, 0o600); err != nil || b.inC == nil {
+		return err
+	}
+	return b.inC.build(args)
 }
 
 // prove runs a container whose program tells where it is.
 func (b *bundle) prove(r candidate) error {
-	if err := setProgram("/bin/sh", "-c", "echo process $$ on $(hostname); exit 7"); err != nil {
+	if err := b.setProgram("/bin/sh", "-c", "echo process $$ on $(hostname); exit 7"); err != nil {
 		return err
 	}
 	id := b.newID()

@@ -22,11 +22,12 @@ type candidate struct {
 // measuring one costs.
 var nothing = candidate{name: "no container", path: filepath.Join(bundleDir, "rootfs/bin/true")}
 
-// The runtimes by their place in what find returns.
+// The runtimes by their place in what find returns, and who comes behind them.
 const (
 	runc = iota
 	crun
 	ours
+	byHand // staticC, where it takes part
 )
 
 // find looks for the runtimes.

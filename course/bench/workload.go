@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"skiff.example/course/bench/taken"
@@ -22,6 +23,7 @@ type workload struct {
 	rounds  int
 	program []string // of the container
 	alone   bool     // what the program takes without a container is in the table
+	inC     bool     // and what the container takes by hand and in C
 	prints  bool     // the commands print something
 	reaches []reach
 
@@ -58,17 +60,17 @@ func workloads(rounds, many int) []workload {
 	few := max(1, rounds/5)
 	return []workload{
 		{
-			title: "run of /bin/true", rounds: rounds, program: succeed, alone: true, reaches: []reach{{crun, 0.9}, {runc, 0.35}},
+			title: "run of /bin/true", rounds: rounds, program: succeed, alone: true, inC: true, reaches: []reach{{crun, 0.9}, {runc, 0.35}},
 			commands: func(c candidate, id string) [][]string { return [][]string{c.command("run", id)} },
 		},
 		{
-			title: "create, start and delete of /bin/true", rounds: rounds, program: succeed, reaches: []reach{{crun, 0.7}, {runc, 0.25}},
+			title: "create, start and delete of /bin/true", rounds: rounds, program: succeed, inC: true, reaches: []reach{{crun, 0.7}, {runc, 0.25}, {byHand, 1.6}},
 			commands: func(c candidate, id string) [][]string {
 				return [][]string{c.command("create", id), c.command("start", id), {c.path, "delete", "--force", id}}
 			},
 		},
 		{
-			title: "exec of /bin/true", rounds: rounds, program: wait, prepare: running, alone: true, reaches: []reach{{crun, 0.7}},
+			title: "exec of /bin/true", rounds: rounds, program: wait, prepare: running, alone: true, inC: true, reaches: []reach{{crun, 0.7}},
 			commands: func(c candidate, id string) [][]string { return [][]string{c.command("exec", id, succeed...)} },
 		},
 		{
@@ -89,10 +91,14 @@ func workloads(rounds, many int) []workload {
 
 // compare has all runtimes do it, in turn, and prints the table.
 func (w workload) compare(ctx context.Context, b *bundle, runtimes []candidate) (err error) {
-	if err := setProgram(w.program...); err != nil {
+	if err := b.setProgram(w.program...); err != nil {
 		return err
 	}
-	candidates, ids := runtimes, make([]string, len(runtimes))
+	candidates := runtimes
+	if w.inC && b.inC != nil {
+		candidates = append(slices.Clip(runtimes), staticC)
+	}
+	ids := make([]string, len(candidates))
 	for i, c := range candidates {
 		if w.prepare == nil {
 			break
@@ -104,7 +110,7 @@ func (w workload) compare(ctx context.Context, b *bundle, runtimes []candidate) 
 		defer func() { err = errors.Join(err, undo()) }()
 	}
 	if w.alone {
-		candidates, ids = append([]candidate{nothing}, runtimes...), append([]string{""}, ids...)
+		candidates, ids = append([]candidate{nothing}, candidates...), append([]string{""}, ids...)
 	}
 	samples := make([][]taken.Sample, len(candidates))
 	for round := range min(warmUp, w.rounds) + w.rounds {
