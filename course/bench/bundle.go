@@ -37,9 +37,11 @@ type bundle struct {
 // newBundle makes the bundle and proves that every runtime really runs it,
 // since a runtime that does nothing and reports success would win.
 func newBundle(ctx context.Context, runtimes []candidate) (*bundle, error) {
-	build := exec.CommandContext(ctx, "go", "build", "-o", measure, "skiff.example/course/cmd/measure")
-	if out, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("build what measures: %w: %s", err, bytes.TrimSpace(out))
+	for program, source := range map[string]string{measure: "skiff.example/course/cmd/measure", empty.path: "skiff.example/course/cmd/empty"} {
+		build := exec.CommandContext(ctx, "go", "build", "-ldflags", "-s -w", "-o", program, source)
+		if out, err := build.CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("build %q: %w: %s", source, err, bytes.TrimSpace(out))
+		}
 	}
 	if err := writeRoot(filepath.Join(bundleDir, "rootfs/bin")); err != nil {
 		return nil, err

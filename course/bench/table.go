@@ -43,7 +43,7 @@ func median(values []float64) float64 {
 
 // writeTable prints a line for each candidate: the runtimes in the order of find,
 // before them perhaps the program without a container, and behind them what is by hand
-// and in C.
+// and in C, and an empty program in Go.
 func writeTable(w io.Writer, load workload, candidates []candidate, samples [][]taken.Sample) error {
 	var all []medians
 	for _, s := range samples {
@@ -65,9 +65,10 @@ func writeTable(w io.Writer, load workload, candidates []candidate, samples [][]
 			m.cpu, m.cpu/runtimes[runc].cpu, m.cpu/runtimes[crun].cpu, m.peak)
 	}
 	fmt.Fprintln(&t)
+	takesPart := len(runtimes) > byHand && candidates[first+byHand].name == staticC.name
 	for _, r := range load.reaches {
-		if r.against >= len(runtimes) {
-			continue // it takes no part
+		if r.against == byHand && !takesPart {
+			continue
 		}
 		ratio, verdict := runtimes[ours].wall/runtimes[r.against].wall, "ok"
 		if ratio > r.most {
@@ -75,6 +76,12 @@ func writeTable(w io.Writer, load workload, candidates []candidate, samples [][]
 		}
 		fmt.Fprintf(&t, "%-7s skiff-oci takes %.2f × %s; the reach is at most %.2f\n",
 			verdict, ratio, candidates[first+r.against].name, r.most)
+	}
+	if takesPart && load.starts > 0 {
+		c := runtimes[byHand].wall
+		floor := c + all[len(all)-1].wall - all[0].wall
+		fmt.Fprintf(&t, "        %s would take %.2f × as long if it started like an empty Go program: %.2f × runc, %.2f × crun\n",
+			staticC.name, floor/c, floor/runtimes[runc].wall, floor/runtimes[crun].wall)
 	}
 	fmt.Fprintln(&t)
 	_, err := w.Write(t.Bytes())

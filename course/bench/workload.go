@@ -22,7 +22,7 @@ type workload struct {
 	title   string
 	rounds  int
 	program []string // of the container
-	alone   bool     // what the program takes without a container is in the table
+	starts  int      // so many commands a container takes; not 0: what they take that do nothing is in the table
 	inC     bool     // and what the container takes by hand and in C
 	prints  bool     // the commands print something
 	reaches []reach
@@ -60,17 +60,17 @@ func workloads(rounds, many int) []workload {
 	few := max(1, rounds/5)
 	return []workload{
 		{
-			title: "run of /bin/true", rounds: rounds, program: succeed, alone: true, inC: true, reaches: []reach{{crun, 0.9}, {runc, 0.35}},
+			title: "run of /bin/true", rounds: rounds, program: succeed, starts: 1, inC: true, reaches: []reach{{crun, 0.9}, {runc, 0.35}},
 			commands: func(c candidate, id string) [][]string { return [][]string{c.command("run", id)} },
 		},
 		{
-			title: "create, start and delete of /bin/true", rounds: rounds, program: succeed, inC: true, reaches: []reach{{crun, 0.7}, {runc, 0.25}, {byHand, 1.6}},
+			title: "create, start and delete of /bin/true", rounds: rounds, program: succeed, starts: 3, inC: true, reaches: []reach{{crun, 0.7}, {runc, 0.25}, {byHand, 1.6}},
 			commands: func(c candidate, id string) [][]string {
 				return [][]string{c.command("create", id), c.command("start", id), {c.path, "delete", "--force", id}}
 			},
 		},
 		{
-			title: "exec of /bin/true", rounds: rounds, program: wait, prepare: running, alone: true, inC: true, reaches: []reach{{crun, 0.7}},
+			title: "exec of /bin/true", rounds: rounds, program: wait, prepare: running, starts: 1, inC: true, reaches: []reach{{crun, 0.7}},
 			commands: func(c candidate, id string) [][]string { return [][]string{c.command("exec", id, succeed...)} },
 		},
 		{
@@ -109,8 +109,8 @@ func (w workload) compare(ctx context.Context, b *bundle, runtimes []candidate) 
 		}
 		defer func() { err = errors.Join(err, undo()) }()
 	}
-	if w.alone {
-		candidates, ids = append([]candidate{nothing}, candidates...), append([]string{""}, ids...)
+	if w.starts > 0 {
+		candidates, ids = slices.Concat([]candidate{nothing}, candidates, []candidate{empty}), slices.Concat([]string{""}, ids, []string{""})
 	}
 	samples := make([][]taken.Sample, len(candidates))
 	for round := range min(warmUp, w.rounds) + w.rounds {
@@ -133,7 +133,7 @@ func (w workload) compare(ctx context.Context, b *bundle, runtimes []candidate) 
 // once has one candidate do it once. After an error its containers are removed.
 func (w workload) once(b *bundle, c candidate, id string) (taken.Sample, error) {
 	if c.root == "" {
-		return b.run(c, taken.Task{Commands: [][]string{{c.path}}}, false)
+		return b.run(c, taken.Task{Commands: slices.Repeat([][]string{{c.path}}, w.starts)}, false)
 	}
 	t := taken.Task{AtOnce: w.atOnce > 1}
 	var made []string
