@@ -33,6 +33,9 @@ func mediansOf(samples []taken.Sample) medians {
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
+// mostMemory is the ratio to crun's peak memory that skiff-oci strives for.
+const mostMemory = 1.5
+
 // median returns the middle value; of an even number, the mean of the two in
 // the middle.
 func median(values []float64) float64 {
@@ -76,6 +79,13 @@ func writeTable(w io.Writer, load workload, candidates []candidate, samples [][]
 		}
 		fmt.Fprintf(&t, "%-7s skiff-oci takes %.2f × %s; the reach is at most %.2f\n",
 			verdict, ratio, candidates[first+r.against].name, r.most)
+	}
+	if load.starts > 0 {
+		memory, verdict := runtimes[ours].peak/runtimes[crun].peak, "ok"
+		if memory > mostMemory {
+			verdict = "not ok"
+		}
+		fmt.Fprintf(&t, "%-7s its memory is %.2f × crun's; the reach is at most %.2f\n", verdict, memory, mostMemory)
 	}
 	if takesPart && load.starts > 0 {
 		c := runtimes[byHand].wall

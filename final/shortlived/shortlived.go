@@ -29,7 +29,7 @@ import (
 
 // heapSize is how much of the heap is taken, in bytes: about what the least command of a
 // runtime uses, so that memory's peak stays the same.
-const heapSize = 512 << 10
+const heapSize = 384 << 10
 
 // chunkSize is how much memory Go's runtime maps for its heap at once, in bytes, from
 // an address that is a multiple of it.
