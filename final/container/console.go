@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -21,6 +22,7 @@ import (
 // terminal, as in a pipe, bytes are carried all the same.
 func connect(master *os.File) (wait func() error, err error) {
 	TolerateClosedPipe()
+	runtime.GOMAXPROCS(max(processors, runtime.GOMAXPROCS(0)))
 	restore, err := rawMode()
 	if err != nil {
 		return nil, err
@@ -51,6 +53,12 @@ func connect(master *os.File) (wait func() error, err error) {
 		return errors.Join(err, restore())
 	}, nil
 }
+
+// processors are what Go needs of them for a terminal: one for each goroutine that waits
+// in a system call, which are the two directions and whoever waits for the container, and
+// one for who has something to do. With fewer, Go's runtime takes up to 10 ms to find
+// out that a call is waiting, and a key that long to come back.
+const processors = 4
 
 // endOfTransmission is Ctrl-D: what a terminal sends at the end of input. A
 // file that has ended stays ended; a terminal tells it once, and a program
