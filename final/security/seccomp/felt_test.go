@@ -176,19 +176,11 @@ func TestOtherWaysIntoTheKernelAreShut(t *testing.T) {
 	if runtime.GOARCH != "amd64" {
 		return
 	}
+	getppid32 := elf(t, 0xb8, 64, 0, 0, 0, 0xcd, 0x80)      // mov eax, 64; int 0x80
+	getppidX32 := elf(t, 0xb8, 110, 0, 0, 0x40, 0x0f, 0x05) // mov eax, 0x4000006e; syscall
 	for _, way := range []way{
-		{
-			"SCMP_ARCH_X86",
-			call{number: 64, audit: unix.AUDIT_ARCH_I386},
-			unix.SIGSEGV,
-			elf(t, 0xb8, 64, 0, 0, 0, 0xcd, 0x80),
-		}, // mov eax, 64; int 0x80
-		{
-			"SCMP_ARCH_X32",
-			call{number: 0x4000006e, audit: unix.AUDIT_ARCH_X86_64},
-			0,
-			elf(t, 0xb8, 110, 0, 0, 0x40, 0x0f, 0x05),
-		}, // mov eax, 0x4000006e; syscall
+		{"SCMP_ARCH_X86", call{number: 64, audit: unix.AUDIT_ARCH_I386}, unix.SIGSEGV, getppid32},
+		{"SCMP_ARCH_X32", call{number: 0x4000006e, audit: unix.AUDIT_ARCH_X86_64}, 0, getppidX32},
 	} {
 		t.Run(way.arch, way.test)
 	}
