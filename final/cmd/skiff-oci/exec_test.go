@@ -169,8 +169,7 @@ func TestExecAtATerminal(t *testing.T) {
 	s.enter("stty size\n", "33 91\r\n")
 	s.resize(20, 50)
 	s.enter("until [ \"$(stty size)\" = '20 50' ]; do :; done; echo re''sized\n", "resized\r\n")
-	s.enter("echo wai''ting; sleep 1000\n", "waiting\r\n")
-	s.enter("\x03", "/ # ")        // Ctrl-C ends sleep, not the shell
+	s.interruptSleep()
 	s.enter("tty\n", "/dev/pts/0") // of the container's own /dev/pts
 	_, err := s.master.WriteString("exit 3\n")
 	b.must(err)

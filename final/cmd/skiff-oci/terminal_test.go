@@ -85,7 +85,23 @@ func (s *screen) enter(keys, until string) {
 
 func (s *screen) wait(from int, until string) {
 	s.Helper()
+	defer func() {
+		if s.Failed() {
+			s.Logf("the screen shows %q", s.shown())
+		}
+	}()
 	s.eventually("the screen shows "+until, func() bool { return strings.Contains(s.shown()[from:], until) })
+}
+
+// interruptSleep asserts that Ctrl-C ends what the shell runs, not the shell.
+//
+// What runs says so itself. "echo waiting; sleep 1000" does not: the shell says it
+// before it forks, and until the child has made itself the terminal's foreground
+// process group (tcsetpgrp(3)) Ctrl-C is the shell's, which waits for sleep all the same.
+func (s *screen) interruptSleep() {
+	s.Helper()
+	s.enter("sh -c \"echo wai''ting; exec sleep 1000\"\n", "waiting\r\n")
+	s.enter("\x03", "/ # ")
 }
 
 func (s *screen) shown() string {
@@ -110,8 +126,7 @@ func TestAShellAtATerminal(t *testing.T) {
 	s.resize(20, 50)
 	// The size follows a moment later: SIGWINCH, then an ioctl.
 	s.enter("until [ \"$(stty size)\" = '20 50' ]; do :; done; echo re''sized\n", "resized\r\n")
-	s.enter("echo wai''ting; sleep 1000\n", "waiting\r\n")
-	s.enter("\x03", "/ # ")        // Ctrl-C ends sleep, not the shell
+	s.interruptSleep()
 	s.enter("tty\n", "/dev/pts/0") // a name of the container's own /dev/pts
 	_, err = s.master.WriteString("exit 3\n")
 	b.must(err)

@@ -176,30 +176,75 @@ func TestOtherWaysIntoTheKernelAreShut(t *testing.T) {
 	if runtime.GOARCH != "amd64" {
 		return
 	}
-	programs := map[string]string{
-		"SCMP_ARCH_X86": elf(t, 0xb8, 64, 0, 0, 0, 0xcd, 0x80),            // mov eax, 64; int 0x80
-		"SCMP_ARCH_X32": elf(t, 0xb8, 110, 0, 0, 0x40, 0x0f, 0x05),        // mov eax, 0x4000006e; syscall
-		"no call":       elf(t, 0xb8, 0xff, 0xff, 0xff, 0xff, 0x0f, 0x05), // mov eax, -1; syscall
+	getppid32 := elf(t, 0xb8, 64, 0, 0, 0, 0xcd, 0x80)      // mov eax, 64; int 0x80
+	getppidX32 := elf(t, 0xb8, 110, 0, 0, 0x40, 0x0f, 0x05) // mov eax, 0x4000006e; syscall
+	for _, way := range []way{
+		{"SCMP_ARCH_X86", call{number: 64, audit: unix.AUDIT_ARCH_I386}, unix.SIGSEGV, getppid32},
+		{"SCMP_ARCH_X32", call{number: 0x4000006e, audit: unix.AUDIT_ARCH_X86_64}, 0, getppidX32},
+	} {
+		t.Run(way.arch, way.test)
 	}
-	execute := func(name, arches string) unix.WaitStatus {
-		profile := `{"defaultAction": "SCMP_ACT_ALLOW", "architectures": [` + arches + `]}`
-		status, err := runPlan(t, filtered(t, profile, plan.Execve(programs[name], []string{name}, nil)))
-		if err != nil {
-			t.Fatal(err)
+	const minusOne = 0xff
+	noCall := elf(t, 0xb8, minusOne, minusOne, minusOne, minusOne, 0x0f, 0x05) // mov eax, -1; syscall
+	if got := endOf(t, filtered(t, allAllowed(""), execute(noCall))); got != "status 0" {
+		t.Errorf("the number -1, which a tracer gives to a call that is not to be made: %s", got)
+	}
+}
+
+// A way is one into the kernel. A kernel without int 0x80 (CONFIG_IA32_EMULATION,
+// ia32_emulation=off) has shut it itself, for everybody.
+type way struct {
+	arch    string
+	call    call        // as a filter sees it
+	shut    unix.Signal // how a kernel without it ends who tries; 0: all have it
+	program string
+}
+
+// test asserts that a profile which lists the way leaves it open, and any other shuts
+// it; or that no profile opens it, where the kernel has shut it. What the filter would
+// say is asked of its program, on every kernel.
+func (w way) test(t *testing.T) {
+	unlisted, listed := allAllowed(""), allAllowed(`"`+w.arch+`"`)
+	for profile, want := range map[string]uint32{unlisted: unix.SECCOMP_RET_KILL_THREAD, listed: unix.SECCOMP_RET_ALLOW} {
+		if got, _, _ := run(compile(t, parse(t, profile)).Program, w.call); got != want {
+			t.Errorf("%s: the filter says %#x, want %#x", profile, got, want)
 		}
-		return status
 	}
-	for _, name := range []string{"SCMP_ARCH_X86", "SCMP_ARCH_X32"} {
-		if status := execute(name, ""); !status.Signaled() || status.Signal() != unix.SIGSYS {
-			t.Errorf("%s, which the profile does not list: %v", name, status)
+	free := &plan.Plan{}
+	free.Add(execute(w.program))
+	without, wantUnlisted, wantListed := endOf(t, free), "signal SIGSYS", "status 0"
+	switch {
+	case w.shut != 0 && without == "signal "+unix.SignalName(w.shut):
+		wantUnlisted, wantListed = without, without
+	case without != "status 0":
+		t.Fatalf("without a filter: %s", without)
+	}
+	for profile, want := range map[string]string{unlisted: wantUnlisted, listed: wantListed} {
+		if got := endOf(t, filtered(t, profile, execute(w.program))); got != want {
+			t.Errorf("%s: %s, want %s; without a filter %s", profile, got, want, without)
 		}
-		if status := execute(name, `"`+name+`"`); status != 0 {
-			t.Errorf("%s, which the profile lists: %v", name, status)
-		}
 	}
-	if status := execute("no call", ""); status != 0 {
-		t.Errorf("the number -1, which a tracer gives to a call that is not to be made: %v", status)
+}
+
+// allAllowed is a profile that allows all calls of these architectures and the native one.
+func allAllowed(arches string) string {
+	return `{"defaultAction": "SCMP_ACT_ALLOW", "architectures": [` + arches + `]}`
+}
+
+// execute is the step that begins a program.
+func execute(program string) plan.Step { return plan.Execve(program, []string{program}, nil) }
+
+// endOf runs a plan and says how it has ended.
+func endOf(t *testing.T, p *plan.Plan) string {
+	t.Helper()
+	status, err := runPlan(t, p)
+	switch {
+	case err != nil:
+		t.Fatal(err)
+	case status.Signaled():
+		return "signal " + unix.SignalName(status.Signal())
 	}
+	return fmt.Sprintf("status %d", status.ExitStatus())
 }
 
 // notification and response are struct seccomp_notif and seccomp_notif_resp.
