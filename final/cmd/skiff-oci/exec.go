@@ -38,7 +38,7 @@ func execCommand() commandline.Command {
 			{Kind: commandline.String, Name: "apparmor", Usage: "AppArmor profile"},
 			{Name: "no-new-privs", Usage: "set no_new_privs"},
 			{Kind: commandline.Strings, Name: "cap", Short: "c", Usage: "a capability more, as often as wanted"},
-			{Kind: commandline.Strings, Name: "cgroup", Usage: "[CONTROLLER:]GROUP below the container's, which must exist"},
+			{Kind: commandline.Strings, Name: "cgroup", Usage: "[CONTROLLER[,CONTROLLER…]:]GROUP below the container's, which must exist"},
 			{Name: "ignore-paused", Usage: "in a paused container, wait until it is resumed"},
 		}),
 		Action: func(c *commandline.Context) error {
@@ -90,7 +90,7 @@ func groupsOf(c *commandline.Context) (map[string]string, error) {
 		}
 		for controller := range strings.SplitSeq(controllers, ",") {
 			if _, twice := groups[controller]; twice || group == "" {
-				return nil, fmt.Errorf("--cgroup %q: want [CONTROLLER:]GROUP, and each controller once", text)
+				return nil, fmt.Errorf("--cgroup %q: want [CONTROLLER[,CONTROLLER…]:]GROUP, and each controller once", text)
 			}
 			groups[controller] = group
 		}
