@@ -68,11 +68,6 @@ func execute(c *commandline.Context) (status int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if !c.Bool("detach") {
-		if options.Signals, err = container.CatchSignals(); err != nil { // one that comes before the program runs is for it all the same
-			return 0, err
-		}
-	}
 	config := container.ExecConfig{
 		Edit:    func(p *specs.Process) error { return editProcess(c, p, args[1:]) },
 		Options: options, Detach: c.Bool("detach"), Groups: groups, IgnorePaused: c.Bool("ignore-paused"),
