@@ -92,8 +92,8 @@ func TestWhatIsAFlagAndWhatAnArgument(t *testing.T) {
 		{"-- sail cork", `sail ["cork"] log=a b`},
 		// The last one counts, under whichever name; a list has them all.
 		{"sail --captain ahab -c nemo", `sail [] captain="nemo"[] log=a b`},
-		{"sail --cargo oil -g salt,tea --cargo=", `sail [] cargo=""["oil" "salt" "tea" ""] log=a b`},
-		{"sail --depth 3 --depth=0x10,5", `sail [] depth="0x10,5"["3" "0x10" "5"] log=a b`},
+		{"sail --cargo oil -g salt,tea --cargo=", `sail [] cargo=""["oil" "salt,tea" ""] log=a b`},
+		{"sail --depth 3 --depth=0x10", `sail [] depth="0x10"["3" "0x10"] log=a b`},
 		// A word may be left out.
 		{"sail --explain json", `sail ["json"] explain="text"[] log=a b`},
 		{"sail --explain=json", `sail [] explain="json"[] log=a b`},
@@ -106,7 +106,7 @@ func TestWhatIsAFlagAndWhatAnArgument(t *testing.T) {
 	}
 	assert.Equal(t, run("sail", "", "--fast"), `sail ["" "--fast"] log=a b`)
 	assert.Equal(t, run("sail", "--captain", "", "x"), `sail ["x"] captain=""[] log=a b`)
-	assert.Equal(t, run("sail", "--cargo", " oil, tea "), `sail [] cargo=" oil, tea "["oil" "tea"] log=a b`)
+	assert.Equal(t, run("sail", "--cargo", " oil, tea "), `sail [] cargo=" oil, tea "[" oil, tea "] log=a b`)
 }
 
 func TestWhatIsWrong(t *testing.T) {
@@ -125,7 +125,8 @@ func TestWhatIsWrong(t *testing.T) {
 		{"sail --crew 9223372036854775808", `invalid value "9223372036854775808" for flag -crew: value out of range` + ofSail},
 		{"sail --knots -1", `invalid value "-1" for flag -knots: parse error` + ofSail},
 		{"sail --watch 4", `invalid value "4" for flag -watch: parse error` + ofSail},
-		{"sail --depth 4,deep", `invalid value "4,deep" for flag -depth: parse error` + ofSail},
+		{"sail --depth 4 --depth deep", `invalid value "deep" for flag -depth: parse error` + ofSail},
+		{"sail --depth 4,5", `invalid value "4,5" for flag -depth: parse error` + ofSail},
 		{"--nonesuch sail", "flag provided but not defined: -nonesuch" + ofShip},
 		{"--log", "flag needs an argument: -log" + ofShip},
 		{"--debug=x sail", `invalid boolean value "x" for -debug: parse error` + ofShip},
@@ -153,7 +154,7 @@ func TestValues(t *testing.T) {
 			return nil
 		}}
 	}}}
-	given := "--debug sail --fast=T --crew -0x10 --heel 1_000 --knots 18446744073709551615 --watch 1m30s --depth 1,-2"
+	given := "--debug sail --fast=T --crew -0x10 --heel 1_000 --knots 18446744073709551615 --watch 1m30s --depth 1 --depth -2"
 	for _, args := range []string{"sail", given} {
 		_, err := app.Run(strings.Fields(args))
 		assert.NilError(t, err)

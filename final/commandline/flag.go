@@ -22,8 +22,8 @@ const (
 	Int                  // 64 bits
 	Uint                 // 64 bits
 	Duration             // as in 1m30s
-	Strings              // texts with commas between them; the flag may be given more than once
-	Ints                 // numbers in the same way
+	Strings              // any text, as often as the flag is given; a comma is part of it, as in runc
+	Ints                 // a number of 64 bits, in the same way
 )
 
 // A Flag is one that a program or a command has.
@@ -68,13 +68,8 @@ func (v *value) Set(text string) (err error) {
 	case Word:
 		text, err = v.word(text)
 	case Strings, Ints:
-		for part := range strings.SplitSeq(text, ",") {
-			part = strings.TrimSpace(part)
-			if err := v.check(part); err != nil {
-				return err
-			}
-			v.texts = append(v.texts, part)
-		}
+		v.texts = append(v.texts, text)
+		err = v.check(text)
 	default:
 		err = v.check(text)
 	}

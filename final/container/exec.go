@@ -49,6 +49,13 @@ func (r *Runtime) Exec(id string, config ExecConfig) (status int, err error) {
 	if err := errors.Join(Protect(), checkInherited(config.KeepDescriptors)); err != nil {
 		return 0, err
 	}
+	stop := func() error { return nil }
+	if !config.Detach { // a signal that comes before the program runs is for it all the same
+		if config.Signals, stop, err = config.caught(); err != nil {
+			return 0, err
+		}
+	}
+	defer func() { err = errors.Join(err, stop()) }()
 	g, err := r.newGuest(id, config)
 	if err != nil {
 		return 0, err
@@ -265,12 +272,8 @@ func (g *guest) ready() error {
 
 // end waits for the process's end.
 func (g *guest) end() (status int, err error) {
-	signals, stop, err := g.options.caught()
-	if err != nil {
-		return 0, errors.Join(err, g.process.Kill())
-	}
-	end, err := g.wait(signals, g.process.Signal)
-	return exitStatus(end), errors.Join(err, stop())
+	end, err := g.wait(g.options.Signals, g.process.Signal)
+	return exitStatus(end), err
 }
 
 // close gives back what this process holds of the guest.

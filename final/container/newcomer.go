@@ -109,13 +109,14 @@ func (o Options) caught() (signals *Signals, stop func() error, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return signals, signals.stop, nil
+	return signals, signals.Close, nil
 }
 
-// wait waits for the process's end, and hands it the signals meanwhile.
+// wait waits for the process's end, and hands it the signals meanwhile. After an error the
+// process has ended, too.
 func (n *newcomer) wait(signals *Signals, hand func(syscall.Signal) error) (unix.WaitStatus, error) {
 	if err := signals.waitFor(n.process, hand, n.options.Warn); err != nil {
-		return 0, err
+		return 0, errors.Join(err, n.process.Kill())
 	}
 	return n.process.Wait()
 }

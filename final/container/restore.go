@@ -38,7 +38,7 @@ func (r *Runtime) Restore(config Config, criu Criu, detach bool) (status int, er
 	if err != nil {
 		return 0, err
 	}
-	defer func() { err = errors.Join(err, signals.stop()) }()
+	defer func() { err = errors.Join(err, signals.Close()) }()
 	dir, held, err := makeFolder(r.Root, config.ID)
 	if err != nil {
 		return 0, err

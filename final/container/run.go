@@ -21,6 +21,9 @@ func (r *Runtime) Run(config Config) (status int, err error) {
 	if config.Spec.Process == nil {
 		return 0, errors.New("process is missing: there is nothing to run")
 	}
+	if err := Protect(); err != nil { // first: a signal that is caught would be lost
+		return 0, err
+	}
 	signals, release, err := config.caught()
 	if err != nil {
 		return 0, err

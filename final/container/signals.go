@@ -25,9 +25,17 @@ var forwarded = []syscall.Signal{
 }
 
 // Signals are what this process gets for the container that it runs.
-type Signals struct{ pipe *selfpipe.Caught }
+type Signals struct{ pipe pipe }
 
-// CatchSignals makes none of them end this process any more. Only one can do so at a time.
+// A pipe is where they come from.
+type pipe interface {
+	Descriptor() int                 // to be read when poll(2) says so
+	Read() ([]syscall.Signal, error) // does not wait
+	Close() error
+}
+
+// CatchSignals makes none of them end this process any more. Only one can do so at a time,
+// and nobody else in this process hears of them.
 func CatchSignals() (*Signals, error) {
 	pipe, err := selfpipe.Catch(forwarded...)
 	if err != nil {
@@ -36,8 +44,18 @@ func CatchSignals() (*Signals, error) {
 	return &Signals{pipe}, nil
 }
 
-// stop makes the signals do again what they did before.
-func (s *Signals) stop() error { return s.pipe.Close() }
+// ShareSignals is CatchSignals for a program in which others want to hear of them as
+// well, with package os/signal. It takes longer: that has threads.
+func ShareSignals() (*Signals, error) {
+	pipe, err := selfpipe.Notify(forwarded...)
+	if err != nil {
+		return nil, err
+	}
+	return &Signals{pipe}, nil
+}
+
+// Close makes the signals do again what they did before.
+func (s *Signals) Close() error { return s.pipe.Close() }
 
 // waitFor waits until a process has ended, and hands the signals to it meanwhile. That
 // one could not be handed over is a warning.

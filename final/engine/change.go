@@ -11,7 +11,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"skiff.example/final/container"
 	"skiff.example/stage01-chroot/plan"
 	"skiff.example/stage01-chroot/rootfs/inroot"
 	"skiff.example/stage03-cgroups/journal"
@@ -46,8 +45,7 @@ func (e *Engine) Change(img *image.Image, o Options, changed func(upper string) 
 		}
 		return changed(upper)
 	}
-	container.TolerateClosedPipe()
-	return e.runtime().Run(config)
+	return e.run(config)
 }
 
 // stubs are the places of the container's mounts that its image does not have, and

@@ -96,7 +96,17 @@ func (e *Engine) Run(ctx context.Context, o Options) (status int, err error) {
 			launch.Explain(o.Explain, times)
 		}
 	}
+	return e.run(config)
+}
+
+// run runs a container. The program that this is hears of the signals for it, too: Ctrl-C
+// may end more than what runs now, as in a build.
+func (e *Engine) run(config container.Config) (status int, err error) {
 	container.TolerateClosedPipe()
+	if config.Signals, err = container.ShareSignals(); err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, config.Signals.Close()) }()
 	return e.runtime().Run(config)
 }
 

@@ -32,8 +32,9 @@ var (
 // Caught are signals that come through the pipe.
 type Caught struct{ before map[syscall.Signal]action }
 
-// Catch makes signals come through the pipe instead of what they did. Only one can do
-// so at a time: there is one process, and so one handler for each signal.
+// Catch makes signals come through the pipe instead of what they did, also those that who
+// started this program has blocked. Only one can do so at a time: there is one process,
+// and so one handler for each signal.
 func Catch(signals ...syscall.Signal) (*Caught, error) {
 	if !busy.TryLock() {
 		return nil, errors.New("signals are caught already")
@@ -48,16 +49,34 @@ func Catch(signals ...syscall.Signal) (*Caught, error) {
 			c.before[signals[i]] = before
 		}
 	}
+	if err == nil {
+		err = unblock(signals)
+	}
 	if err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
 }
 
-// makePipe makes the pipe, the first time. Who catches holds busy.
+// unblock lets this thread have the signals: one is enough, signal(7). As with os/signal,
+// it keeps them.
+func unblock(signals []syscall.Signal) error {
+	var set unix.Sigset_t
+	for _, s := range signals {
+		set.Val[0] |= 1 << (s - 1)
+	}
+	if err := unix.PthreadSigmask(unix.SIG_UNBLOCK, &set, nil); err != nil {
+		return fmt.Errorf("unblock signals: %w", err)
+	}
+	return nil
+}
+
+// makePipe makes the pipe, the first time, and later empties it: what is in it was for
+// another. Who catches holds busy.
 func makePipe() error {
 	if pipe != 0 {
-		return nil
+		_, err := read(fds[0])
+		return err
 	}
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
 		return fmt.Errorf("make the pipe for signals: %w", err)
@@ -70,10 +89,13 @@ func makePipe() error {
 func (c *Caught) Descriptor() int { return fds[0] }
 
 // Read returns the signals that have come, in order, and does not wait.
-func (c *Caught) Read() (signals []syscall.Signal, err error) {
+func (c *Caught) Read() ([]syscall.Signal, error) { return read(fds[0]) }
+
+// read empties a pipe.
+func read(fd int) (signals []syscall.Signal, err error) {
 	for {
 		var numbers [64]byte
-		n, err := unix.Read(fds[0], numbers[:])
+		n, err := unix.Read(fd, numbers[:])
 		switch {
 		case errors.Is(err, unix.EAGAIN):
 			return signals, nil
@@ -88,7 +110,8 @@ func (c *Caught) Read() (signals []syscall.Signal, err error) {
 	}
 }
 
-// Close makes the signals do again what they did before.
+// Close makes the signals do again what they did before. Those that nobody has read are
+// forgotten.
 func (c *Caught) Close() error {
 	var errs []error
 	for s, before := range c.before {

@@ -28,7 +28,7 @@ type Process struct {
 	plan   *plan.Plan
 	page   *machine.Page
 	memory []byte   // what page is mapped from
-	alive  *os.File // at its end when the plan is over, see start
+	alive  *os.File // at its end when the plan is over, see clone
 	pidfd  *os.File
 
 	waiting sync.Mutex

@@ -627,8 +627,7 @@ static void prepare(void)
 	look_into_rootfs("proc", O_NOFOLLOW);
 	look_into_rootfs("dev", O_NOFOLLOW);
 	look_into_rootfs("sys", O_NOFOLLOW);
-	for EACH(i, masked)
-		must("/dev/null", look_at_link("/dev/null"));
+	must("/dev/null", look_at_link("/dev/null"));
 	prepare_rights(getpid());
 }
 static void inherit_cpuset(const char *file)
@@ -993,12 +992,30 @@ static void delete(void)
 
 // run and exec.
 
-// wait_for waits until the program runs, and then for its end. The status is a shell's.
-static int wait_for(int pid)
+static int signals[2];
+
+// hear_signals makes the pipe through which skiff-oci hears of signals. Here none is sent.
+static void hear_signals(void)
 {
-	char nothing[8192];
+	must("pipe2", pipe2(signals, O_CLOEXEC | O_NONBLOCK));
+}
+
+// wait_and_hear waits for a process's end or a signal.
+static void wait_and_hear(int pidfd)
+{
+	char number[64];
+	struct pollfd wait[] = {{.fd = pidfd, .events = POLLIN}, {.fd = signals[0], .events = POLLIN}};
+	must("wait", ppoll(wait, COUNT(wait), NULL, NULL));
+	may("signals", read(signals[0], number, sizeof number), EAGAIN, EAGAIN);
+}
+
+// wait_for waits until the program runs, and then for its end. The status is a shell's.
+static int wait_for(int pid, int pidfd)
+{
+	char nothing[1];
 	int status;
 	must("alive", read(alive[0], nothing, sizeof nothing)); // end of file
+	wait_and_hear(pidfd);
 	must("wait", wait4(pid, &status, 0, NULL));
 	if (page->failed)
 		fprintf(stderr, "container: the child failed at step %lld: %s\n", (long long)page->step, strerror(page->failed));
@@ -1008,7 +1025,8 @@ static int wait_for(int pid)
 static int run(void)
 {
 	int pidfd;
-	int status = wait_for(assemble(0, &pidfd));
+	hear_signals();
+	int pid = assemble(0, &pidfd), status = wait_for(pid, pidfd);
 	may("kill", syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0), ESRCH, ESRCH);
 	close(alive[0]);
 	close(pidfd);
@@ -1049,6 +1067,7 @@ static void prepare_exec(int pid, int container_pidfd)
 static int exec(char *const *args)
 {
 	int first_pidfd, status;
+	hear_signals();
 	name_groups();
 	int container_pid = read_state();
 	if (!container_pid)
@@ -1067,7 +1086,7 @@ static int exec(char *const *args)
 	int pidfd = must("pidfd_open", syscall(SYS_pidfd_open, (int)page->child, 0));
 	close(first_pidfd);
 	close(reserved);
-	status = wait_for(page->child);
+	status = wait_for(page->child, pidfd);
 	close(container_pidfd);
 	close(alive[0]);
 	close(pidfd);

@@ -38,7 +38,7 @@ func execCommand() commandline.Command {
 			{Kind: commandline.String, Name: "apparmor", Usage: "AppArmor profile"},
 			{Name: "no-new-privs", Usage: "set no_new_privs"},
 			{Kind: commandline.Strings, Name: "cap", Short: "c", Usage: "a capability more, as often as wanted"},
-			{Kind: commandline.Strings, Name: "cgroup", Usage: "[CONTROLLER:]GROUP below the container's, which must exist"},
+			{Kind: commandline.Strings, Name: "cgroup", Usage: "[CONTROLLER[,CONTROLLER…]:]GROUP below the container's, which must exist"},
 			{Name: "ignore-paused", Usage: "in a paused container, wait until it is resumed"},
 		}),
 		Action: func(c *commandline.Context) error {
@@ -68,11 +68,6 @@ func execute(c *commandline.Context) (status int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if !c.Bool("detach") {
-		if options.Signals, err = container.CatchSignals(); err != nil { // one that comes before the program runs is for it all the same
-			return 0, err
-		}
-	}
 	config := container.ExecConfig{
 		Edit:    func(p *specs.Process) error { return editProcess(c, p, args[1:]) },
 		Options: options, Detach: c.Bool("detach"), Groups: groups, IgnorePaused: c.Bool("ignore-paused"),
@@ -90,7 +85,7 @@ func groupsOf(c *commandline.Context) (map[string]string, error) {
 		}
 		for controller := range strings.SplitSeq(controllers, ",") {
 			if _, twice := groups[controller]; twice || group == "" {
-				return nil, fmt.Errorf("--cgroup %q: want [CONTROLLER:]GROUP, and each controller once", text)
+				return nil, fmt.Errorf("--cgroup %q: want [CONTROLLER[,CONTROLLER…]:]GROUP, and each controller once", text)
 			}
 			groups[controller] = group
 		}

@@ -77,6 +77,7 @@ func TestExecMeansWhatItMeansToRunc(t *testing.T) {
 		append([]string{"-u", "0", "ID"}, look...),
 		append([]string{"-u", "1:1", "-g", "7", "-g", "8", "ID"}, look...),
 		append([]string{"--cwd", "/bin", "-e", "A=b", "-e", "HOME=/x y", "ID"}, look...),
+		append([]string{"-e", "A=1,2", "-e", "B= , C=", "-e", "D=a,E=b", "ID"}, look...),
 		append([]string{"--cap", "CAP_NET_ADMIN", "--cap", "CAP_CHOWN", "-u", "0:0", "ID"}, look...),
 		append([]string{"--no-new-privs", "ID"}, look...),
 		append([]string{"--no-new-privs=false", "ID"}, look...),
@@ -278,6 +279,14 @@ func TestExecInAGroupBelowTheContainers(t *testing.T) {
 	if !strings.HasSuffix(got, ":pids:"+group+"/below\n") {
 		t.Errorf("with dots the process is in %s", got)
 	}
+	both := []string{b.id, "busybox", "grep", "-E", ":(pids|devices):", "/proc/self/cgroup"}
+	b.must(os.Mkdir(filepath.Join(b.groupDir("devices"), "below"), 0o755))
+	for _, flags := range [][]string{{"--cgroup", "pids,devices:below"}, {"--cgroup", "pids:below", "--cgroup", "devices:below"}} {
+		got := b.succeed(slices.Concat([]string{"exec"}, flags, both)...)
+		if strings.Count(got, "\n") != 2 || strings.Count(got, "/below\n") != 2 {
+			t.Errorf("exec %q: the process is in %s", flags, got)
+		}
+	}
 	if r := b.do("exec", "--cgroup", "nowhere", b.id, "true"); r.status != 255 || !strings.Contains(r.err, "nowhere") {
 		t.Errorf("no such group: status %d, %s", r.status, r.err)
 	}
@@ -315,6 +324,7 @@ func TestWhatExecSaysWhenItFails(t *testing.T) {
 		{"--user", "1:", "box", "true"},
 		{"--user", "", "box", "true"},
 		{"--additional-gids", "-1", "box", "true"},
+		{"--additional-gids", "7,8", "box", "true"},
 		{"--env", "HOME", "box", "true"},
 		{"--process", "/nowhere/process.json", "box"},
 		{"--process", garbage, "box"},

@@ -358,6 +358,19 @@ func TestMistakesInARecipe(t *testing.T) {
 	m.wantNothing()
 }
 
+// Ctrl-C ends the build, whatever the step makes of it.
+func TestABuildWhoseStepCatchesCtrlC(t *testing.T) {
+	testkit.HostUnchangedAsInit(t)
+	m := bench(t)
+	dir := m.files(map[string]string{"Dockerfile": "FROM box\nRUN trap 'exit 0' INT; echo started; while :; do sleep 0.01; done\nRUN echo further\n"})
+	r := m.start("started", "build", "--network", "none", "--tag", "never", dir)
+	r.signal(2)
+	if status := r.end(); status != 130 || !strings.Contains(r.said(), "interrupted") || strings.Contains(r.said(), "further") {
+		t.Errorf("status %d: %s", status, r.said())
+	}
+	m.wantNothing()
+}
+
 // Ctrl-C ends the step; after kill -9 the next command unmakes what is left.
 func TestABuildThatEndsEarly(t *testing.T) {
 	testkit.HostUnchangedAsInit(t)
