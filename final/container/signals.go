@@ -85,4 +85,8 @@ func (s *Signals) waitFor(process *launch.Process, hand func(syscall.Signal) err
 // standard error when nobody reads there any more. Left alone, it ends a program of Go
 // (package os/signal, "SIGPIPE"), which leaves the container's things behind. It is for
 // those that do write while there is a container: it starts threads.
-var TolerateClosedPipe = sync.OnceFunc(func() { signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE) })
+func TolerateClosedPipe() {
+	tolerated.Do(func() { signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE) })
+}
+
+var tolerated sync.Once

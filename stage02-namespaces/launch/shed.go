@@ -34,10 +34,18 @@ type Shed struct {
 // CanShed tells whether a child of this process can let go of its program: the
 // kernel must know how (CONFIG_CHECKPOINT_RESTORE), it takes CAP_SYS_ADMIN, and memory
 // that was written to may be executed, which SELinux can forbid (execmem).
-func CanShed() bool { return canShed() }
+func CanShed() bool {
+	shedding.once.Do(func() { shedding.can = canShed() })
+	return shedding.can
+}
 
-// canShed finds it out, once.
-var canShed = sync.OnceValue(func() bool {
+// shedding is what canShed has found out, once.
+var shedding struct {
+	once sync.Once
+	can  bool
+}
+
+func canShed() bool {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var has [2]unix.CapUserData
 	if unix.Capget(&header, &has[0]) != nil || has[0].Effective&(1<<unix.CAP_SYS_ADMIN) == 0 {
@@ -53,7 +61,7 @@ var canShed = sync.OnceValue(func() bool {
 	}
 	err = unix.Mprotect(page, unix.PROT_READ|unix.PROT_EXEC)
 	return errors.Join(err, unix.Munmap(page)) == nil
-})
+}
 
 // NewShed prepares it. command is what the child is called meanwhile, in
 // /proc/PID/cmdline.
