@@ -25,7 +25,7 @@ func TestWhatIsLinkedIsCounted(t *testing.T) {
 // counted in the same way, has 15,158 lines of its own and 6,508 of its module for
 // cgroups, and in C 939. Who has to raise the bound says what the lines are for.
 func TestSkiffOCIIsToBeRead(t *testing.T) {
-	const bound = 16_350 // 335 of them read the command line and 90 catch signals, which libraries did before
+	const bound = 16_450 // 335 of them read the command line and 150 catch signals, which libraries did before
 	packages, err := lines.Count("../../final/cmd/skiff-oci", "skiff.example")
 	assert.NilError(t, err)
 	linked := 0
