@@ -51,8 +51,8 @@ func Adopt(pid int) (*Process, error) {
 // *plan.Error. It is also an error when something killed the process before.
 func (p *Process) Started() error {
 	var said [1]byte // nothing is ever said
-	if _, err := p.alive.Read(said[:]); !errors.Is(err, io.EOF) {
-		return fmt.Errorf("wait for the plan of process %d: %v", p.Pid, err)
+	if _, err := p.alive.Read(said[:]); err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("wait for the plan of process %d: %w", p.Pid, err)
 	}
 	return p.failure()
 }

@@ -22,11 +22,11 @@ import (
 // A host whose /dev/null is something else is an error: whatever covers the
 // path would be there for the container to read (CVE-2025-31133).
 func (r *Root) Mask(path string) error {
-	if !r.seen {
+	if !r.nullSeen {
 		if err := checkNull(); err != nil {
 			return fmt.Errorf("mask %q: %w", path, err)
 		}
-		r.seen = true
+		r.nullSeen = true
 	}
 	p := r.plan
 	dir, file := p.Register("masked_dir"), p.Register("masked_file")

@@ -25,10 +25,10 @@ const chapter = 2
 // steps to the plan, for a child that has a mount namespace of its own; the
 // last one to call is Pivot.
 type Root struct {
-	plan *plan.Plan
-	fd   plan.Register // the root directory, as a mount of its own
-	null plan.Register // the host's /dev/null, for masking files
-	seen bool          // it has been looked at
+	plan     *plan.Plan
+	fd       plan.Register // the root directory, as a mount of its own
+	null     plan.Register // the host's /dev/null, for masking files
+	nullSeen bool          // it has been looked at
 
 	view        *view       // what the parent can see of it
 	user        *idMap      // of the process's own user namespace, or nil
