@@ -14,6 +14,8 @@ good ok 1 skipped
 bad not ok
 	not ok 2 b
 		machine: it has none
+	not ok 3 c
+		some: others have one more
 flaky ok
 	not ok 1 a
 		race: it may be too slow
@@ -32,11 +34,13 @@ func TestADifferenceIsAProblemForBetterOrWorse(t *testing.T) {
 	}{
 		{[]Outcome{good, bad, flaky}, ""},
 		{[]Outcome{good, bad, outcome("flaky", "not ok 1 - a\nok 2 - b")}, ""},
-		{[]Outcome{good, bad, outcome("flaky", "not ok 1 - a\nnot ok 2 - b")}, ":7: flaky is not as listed; it is now:\nflaky not ok\n\tnot ok 1 a\n\tnot ok 2 b"},
-		{[]Outcome{good, bad, outcome("flaky", "1..0")}, ":7: flaky is not as listed; it is now:\nflaky silent"},
+		{[]Outcome{good, outcome("bad", "ok 1 - a\nnot ok 2 - b\nnot ok 3 - c"), flaky}, ""},
+		{[]Outcome{good, outcome("bad", "ok 1 - a\nok 2 - b\nnot ok 3 - c"), flaky}, ":4: bad is not as listed; it is now:\nbad not ok\n\tnot ok 3 c"},
+		{[]Outcome{good, bad, outcome("flaky", "not ok 1 - a\nnot ok 2 - b")}, ":9: flaky is not as listed; it is now:\nflaky not ok\n\tnot ok 1 a\n\tnot ok 2 b"},
+		{[]Outcome{good, bad, outcome("flaky", "1..0")}, ":9: flaky is not as listed; it is now:\nflaky silent"},
 		{[]Outcome{good, outcome("bad", "ok 1 - a\nok 2 - b"), flaky}, ":4: bad is not as listed; it is now:\nbad ok"},
 		{[]Outcome{outcome("good", "ok 1 - a\nok 2 - b"), bad, flaky}, ":2: good is not as listed; it is now:\ngood ok"},
-		{[]Outcome{good, bad}, ":7: flaky was not run"},
+		{[]Outcome{good, bad}, ":9: flaky was not run"},
 		{[]Outcome{good, bad, flaky, outcome("new", "ok 1 - a")}, ": new is not listed; it is now:\nnew ok"},
 	} {
 		problems, err := compare(list, c.outcomes, false)
