@@ -171,10 +171,12 @@ func (r *running) end() (status int, said string) {
 	return r.cmd.ProcessState.ExitCode(), r.read(r.log)
 }
 
-// eventually waits until something is so.
+// eventually waits until something is so, for a minute: where more wants to run than
+// there are processors, a process may wait for one for many seconds, and say so in
+// /proc/PID/schedstat (scheduler/sched-stats.rst of the kernel).
 func (b *bundle) eventually(what string, is func() bool) {
 	b.Helper()
-	for end := time.Now().Add(10 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !is(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			b.Fatalf("waited in vain: %s", what)
 		}
