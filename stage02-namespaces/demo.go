@@ -152,9 +152,17 @@ $one as the number that number 1 has there:`))
 func (s *stage) orphan(line, name, state string) {
 	container := s.container(line, name)
 	defer container.End()
+	// Seen once, it may have an orphan that began while its children were listed. When
+	// they are listed again the program is sleep, and so the orphan began before.
+	seen := 0
 	s.await("the orphan's end", func() bool {
 		children := processesOf(s.one)
-		return len(children) == 1 && children[0].name == "sleep" && children[0].state == state
+		if len(children) != 1 || children[0].name != "sleep" || children[0].state != state {
+			seen = 0
+			return false
+		}
+		seen++
+		return seen == 2
 	})
 	s.Do("ps -o s=,comm= --ppid $one")
 }
