@@ -42,8 +42,8 @@ $(stages:%=bin/stage%): bin/stage%: FORCE
 # program that lives for some milliseconds starts half a millisecond sooner.
 # What the linker writes lies in single pages in the page cache. A copy lies there
 # in large pieces, as an installed program does, and starts sooner.
-# Go's newer garbage collector keeps its marks on a page more of each piece of the heap;
-# in the life of skiff-oci nothing is collected. A Go that has no other is used as it is.
+# Go's newer garbage collector keeps its marks on a page more of each piece of the heap
+# (runtime/mgcmark_greenteagc.go, spanInlineMarkBits); in the life of skiff-oci nothing is collected. A Go that has no other is used as it is.
 bin/skiff-oci: export GOEXPERIMENT = $(shell GOEXPERIMENT=nogreenteagc go version >/dev/null 2>&1 && echo nogreenteagc)
 bin/skiff: tags = -tags urfave_cli_no_docs
 

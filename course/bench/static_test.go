@@ -11,16 +11,15 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
 	"gotest.tools/v3/assert"
 	"gotest.tools/v3/assert/cmp"
 
+	"skiff.example/course/thread"
 	"skiff.example/stage01-chroot/testkit"
 )
 
@@ -72,31 +71,12 @@ func compareWithC(t *testing.T, change func(*inC)) []string {
 	runtimes, err := find(testkit.Build(t, "skiff.example/final/cmd/skiff-oci"))
 	assert.NilError(t, err)
 	var of [2]seen
-	err = onThread(func() (err error) {
-		of, err = inWorld(runtimes, change, t.TempDir())
-		return err
-	})
+	thread.Run(func() { of, err = inWorld(runtimes, change, t.TempDir()) })
 	if errors.Is(err, errNoPart) {
-		t.Skip(err)
+		testkit.Missing(t, err.Error())
 	}
 	assert.NilError(t, err)
 	return of[0].differences(of[1])
-}
-
-// onThread runs f on a thread that ends with it, and with it the world that f enters.
-// A process's first thread does not end.
-func onThread(f func() error) error {
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		if unix.Gettid() != unix.Getpid() {
-			done <- f()
-			return
-		}
-		defer runtime.UnlockOSThread()
-		done <- onThread(f)
-	}()
-	return <-done
 }
 
 // inWorld makes the bundle, and traces both.

@@ -21,11 +21,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"skiff.example/course/thread"
 )
 
 // command is a program to run in a world.
@@ -51,31 +52,12 @@ func runInWorld(ctx context.Context, c command) (ended, error) {
 		return ended{}, errors.Join(err, groups.remove())
 	}
 	var e ended
-	onNewThread(func() {
+	thread.Run(func() {
 		if err = enterWorld(groups); err == nil {
 			e, err = c.run(ctx, groups)
 		}
 	})
 	return e, errors.Join(err, groups.remove())
-}
-
-// onNewThread runs f on a thread that ends with it, together with what f has
-// made of it: Go ends a thread whose goroutine has locked it and returns. The
-// process's first thread it would keep, as it is; and that one's namespaces
-// are what /proc shows of the process.
-func onNewThread(f func()) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread()
-		if unix.Gettid() != unix.Getpid() {
-			f()
-			return
-		}
-		onNewThread(f) // this goroutine has the first thread, so another is next
-		runtime.UnlockOSThread()
-	}()
-	<-done
 }
 
 // enterWorld puts the calling thread into the world, and what it starts from

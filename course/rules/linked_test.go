@@ -12,10 +12,10 @@ import (
 )
 
 // heavy are packages that a program is given by others that it uses for little: what
-// they prepare at each start, and their code, costs a runtime that lives for some
-// milliseconds a tenth of its time (GODEBUG=inittrace=1, package runtime).
+// they prepare at each start, and their code, is what a runtime that lives for some
+// milliseconds would wait for (GODEBUG=inittrace=1, package runtime).
 var heavy = []string{
-	"github.com/docker/go-units", "github.com/urfave/cli/v2", "html/template", "net", "net/http", "net/netip", "net/url", "regexp", "text/template",
+	"github.com/urfave/cli/v2", "html/template", "net", "net/http", "net/netip", "net/url", "regexp", "text/template",
 }
 
 // linked are those of them that the program in this folder of the module final is

@@ -4,8 +4,8 @@
 //	skiff-oci --root /run/x run --bundle /tmp/b box
 //
 // The other programs leave that to github.com/urfave/cli, which links text/template,
-// regexp and net/url. To have them ready at each start costs some hundred
-// microseconds, and a runtime is started for each thing that an engine does. Here,
+// regexp and net/url. To have them ready takes time at each start (GODEBUG=inittrace=1),
+// and a runtime is started for each thing that an engine does. Here,
 // package flag reads the flags, and of all commands only the one that is meant is made.
 //
 // What users see is that of urfave/cli, which runc has: one hyphen or two, --name value

@@ -56,8 +56,9 @@ func connect(master *os.File) (wait func() error, err error) {
 
 // processors are what Go needs of them for a terminal: one for each goroutine that waits
 // in a system call, which are the two directions and whoever waits for the container, and
-// one for who has something to do. With fewer, Go's runtime takes up to 10 ms to find
-// out that a call is waiting, and a key that long to come back.
+// one for who has something to do. With fewer, the others wait until Go's runtime has
+// looked which calls take long, up to 10 ms (sysmon and retake in runtime/proc.go), and
+// a key takes as long to come back.
 const processors = 4
 
 // endOfTransmission is Ctrl-D: what a terminal sends at the end of input. A

@@ -206,8 +206,8 @@ func (c *Container) accompany(set *namespace.Set, gate *launch.Gate, mounted *st
 }
 
 // planAndCgroup makes both, the plan first: what is wrong with it is found before anything
-// is made. A second thread of Go's would cost more than it saves while the kernel makes
-// the group. See makeCgroup for born.
+// is made. Not both at the same time: a second thread costs a stack, memory to allocate
+// from and switches, which is more than it saves. See makeCgroup for born.
 func (c *Container) planAndCgroup(planned oci.Container) (born *os.File, err error) {
 	c.planned = &planned
 	if err := c.makePlan(); err != nil {

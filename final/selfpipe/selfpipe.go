@@ -5,9 +5,10 @@
 // the signal's number into a pipe, and the program waits for that as it waits for all
 // else, with poll(2).
 //
-// Go's package os/signal has a goroutine for that, and three threads around it; each
-// signal that is asked for has two of them wait for each other. That is a twentieth of
-// the life of a runtime that only waits for a container. What Go's runtime does
+// Go's package os/signal has goroutines for that, which start threads, and each signal
+// that is asked for has two of them wait for each other (ensureSigM in
+// runtime/signal_unix.go). That is a part of the life of a runtime that only waits for a
+// container. What Go's runtime does
 // with signals of its own goes on: handlers that are not Go's may be installed if they run
 // on the stack that it has made for handlers (package os/signal, "Go programs that use cgo
 // or SWIG").

@@ -7,13 +7,13 @@
 // One that does want more says so (runtime.GOMAXPROCS).
 //
 // A page of memory comes when it is touched for the first time: the processor stops, the
-// kernel finds a page. A runtime that creates a container touches some 500 pages, a third
-// of them Go's heap, since Go's allocator begins with a page or two for each size of
-// object. And its main goroutine starts with 2 KiB of stack; each time that this is too
-// little, Go's runtime looks up all frames in tables that lie on pages of their own.
+// kernel finds a page (perf stat -e page-faults counts them). Many are Go's heap, since
+// Go's allocator begins with a page or two for each size of object. And the main goroutine
+// starts with 2 KiB of stack (runtime/stack.go); each time that this is too little, Go's
+// runtime looks up all frames in tables that lie on pages of their own (copystack).
 //
-// Other packages touch a third of all that when they are initialised. So this one is
-// initialised before them: of the packages whose imports are ready Go takes the one whose
+// Other packages touch memory when they are initialised (GODEBUG=inittrace=1). So this one
+// is initialised before them: of the packages whose imports are ready Go takes the one whose
 // path sorts first (The Go Programming Language Specification, "Program initialization",
 // and the release notes of Go 1.21), and this one imports only runtime. That is before package
 // sync, and so before all that stand on it. For the same reason it has a system call of
@@ -27,16 +27,15 @@ import (
 	"unsafe"
 )
 
-// heapSize is how much of the heap is taken, in bytes: about what the least command of a
-// runtime uses, so that memory's peak stays the same.
+// heapSize is how much of the heap is taken, in bytes. With less, skiff-oci takes longer;
+// with more, its peak of memory grows: make bench prints both.
 const heapSize = 384 << 10
 
 // chunkSize is how much memory Go's runtime maps for its heap at once, in bytes, from
-// an address that is a multiple of it.
+// an address that is a multiple of it: runtime/mheap.go, grow.
 const chunkSize = 4 << 20
 
-// populateWrite is MADV_POPULATE_WRITE, since Linux 5.14: madvise(2). It finds pages for
-// a twentieth of what they take one by one.
+// populateWrite is MADV_POPULATE_WRITE, since Linux 5.14: madvise(2).
 const populateWrite = 23
 
 // taken is that memory, and whether the kernel has done it: for the test.

@@ -215,9 +215,9 @@ func TestSizesInEveryForm(t *testing.T) {
 			}
 		}
 	}
-	for _, text := range []string{"much", "b", ".", " ", "64mx", "64 m ", "64  m", "1kbb", "5ib", "5bb", "5x", "m", "-2", "-1k", "0x10", "nan", "inf", "1e30", "8192p"} {
+	for _, text := range []string{"much", "b", ".", " ", "64mx", "64 m ", "64  m", "1kbb", "5ib", "5bb", "5x", "m", "-2", "-1k", "0x10", "nan", "inf"} {
 		r := b.do("update", "--memory", text, "nobody")
-		if r.status != 1 || !strings.Contains(r.err, "is no number of bytes") {
+		if r.status != 1 || !strings.Contains(r.err, "want bytes, or as in 64k") {
 			t.Errorf("%q: status %d: %s", text, r.status, r.err)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"skiff.example/stage01-chroot/testkit"
@@ -176,4 +177,20 @@ func receive(b *bundle, listener *net.UnixListener) *os.File {
 	fds, err := unix.ParseUnixRights(&messages[0])
 	b.must(err)
 	return os.NewFile(uintptr(fds[0]), "master")
+}
+
+// Go's runtime tells how many processors it has: GODEBUG=schedtrace, package runtime. One
+// is enough for a program that waits, and a terminal needs one for each direction.
+func TestATerminalHasProcessors(t *testing.T) {
+	testkit.HostUnchanged(t)
+	for terminal, want := range map[bool]string{false: "gomaxprocs=1 ", true: "gomaxprocs=4 "} {
+		b := newBundle(t, program("sleep", "0.3"), func(s *specs.Spec) { s.Process.Terminal = terminal })
+		cmd := b.command("run", "--bundle", b.dir, "box")
+		cmd.Env = append(os.Environ(), "GODEBUG=schedtrace=50")
+		r := b.finish(cmd)
+		traces := strings.Split(strings.TrimSpace(r.err), "\n")
+		if last := traces[len(traces)-1]; r.status != 0 || !strings.Contains(last, want) {
+			t.Errorf("terminal %v: status %d, no %q in %q", terminal, r.status, want, last)
+		}
+	}
 }

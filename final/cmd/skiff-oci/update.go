@@ -4,13 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"math"
 	"os"
-	"slices"
-	"strconv"
-	"strings"
-	"unicode"
 
+	"github.com/docker/go-units"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"skiff.example/final/commandline"
@@ -88,30 +84,17 @@ func resourcesOf(c *commandline.Context) (*specs.LinuxResources, error) {
 	return r, nil
 }
 
-// sizeOf reads a number of bytes as runc does: 4096, 64m, 1.5GiB, "64 kb". nil is that
-// of an empty text.
-func sizeOf(text string) (*int64, error) {
+// sizeOf reads a number of bytes as runc does; nil is that of an empty text.
+func sizeOf(text string) (size *int64, err error) {
 	n := int64(-1)
 	switch text {
 	case "":
 		return nil, nil
 	case "-1":
-		return &n, nil
+	default:
+		n, err = units.RAMInBytes(text)
 	}
-	number := strings.TrimRightFunc(text, unicode.IsLetter)
-	unit := strings.ToLower(text[len(number):])
-	power, wrong := 0, false
-	if unit != "" && unit != "b" {
-		power = 1 + strings.IndexByte("kmgtp", unit[0])
-		wrong = power == 0 || !slices.Contains([]string{"", "b", "ib"}, unit[1:])
-	}
-	size, err := strconv.ParseFloat(strings.TrimSuffix(number, " "), 64)
-	size = math.Ldexp(size, 10*power)
-	if wrong || err != nil || size < 0 || size >= math.MaxInt64 {
-		return nil, fmt.Errorf("%q is no number of bytes", text)
-	}
-	n = int64(size)
-	return &n, nil
+	return &n, err
 }
 
 // set is the value of a flag, or nil if the flag is not there.

@@ -90,8 +90,8 @@ func Clone(args CloneArgs, program *Program, failed uintptr) (pid, pidfd int, er
 // comes back here, the child's with a step of its plan (plan.SetSignalMask).
 //
 // A mask is a thread's, and Go moves a goroutine to another thread when it calls a
-// function that is not nosplit, or with a signal: neither happens between the first call
-// and the last. runtime.LockOSThread would do it as well, and start a thread for that.
+// function that is not nosplit, or with a signal (runtime/preempt.go): neither happens
+// between the first call and the last. runtime.LockOSThread would do it as well, and start a thread for that.
 //
 //go:nosplit
 //go:norace
