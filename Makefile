@@ -38,7 +38,7 @@ build: $(programs)
 $(stages:%=bin/stage%): bin/stage%: FORCE
 	@go build -o $@ ./$(wildcard stage$*-*)
 
-# Without symbols, and skiff without the generator of manual pages in urfave/cli, a
+# A program's file ldflags has what the linker is told; tests build it so, too. Without symbols (-s -w), and skiff without the generator of manual pages in urfave/cli, a
 # program that lives for some milliseconds starts half a millisecond sooner.
 # What the linker writes lies in single pages in the page cache. A copy lies there
 # in large pieces, as an installed program does, and starts sooner.
@@ -48,7 +48,7 @@ bin/skiff-oci: export GOEXPERIMENT = $(shell GOEXPERIMENT=nogreenteagc go versio
 bin/skiff: tags = -tags urfave_cli_no_docs
 
 bin/skiff bin/skiff-oci: bin/%: FORCE
-	@go build $(tags) -ldflags '-s -w' -o $@.linked ./final/cmd/$*
+	@go build $(tags) -ldflags '$(file < final/cmd/$*/ldflags)' -o $@.linked ./final/cmd/$*
 	@install -m 755 $@.linked $@ && rm $@.linked
 
 bin/final: FORCE

@@ -9,6 +9,7 @@ package vm
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -97,7 +98,7 @@ func (b *builder) list(ctx context.Context, dirs []string) ([]goPackage, error) 
 func (b *builder) build(ctx context.Context, packages []goPackage, suffix string, verb ...string) error {
 	for round := 0; len(packages) > 0; round++ {
 		dir := filepath.Join(b.out, fmt.Sprintf("%s%d", suffix, round))
-		args := append(append([]string{}, verb...), "-ldflags=-s -w", "-o", dir+"/")
+		args := append(append([]string{}, verb...), "-o", dir+"/")
 		taken := map[string]bool{}
 		var later []goPackage
 		for _, p := range packages {
@@ -182,7 +183,16 @@ func (b *builder) addPrograms(ctx context.Context, packages []Package) error {
 			mains = append(mains, p)
 		}
 	}
-	return b.build(ctx, mains, "", "build", "-trimpath", "-buildvcs=false")
+	flags := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w"}
+	for _, p := range mains {
+		own, err := os.ReadFile(filepath.Join(p.Dir, "ldflags"))
+		if err == nil {
+			flags = append(flags, "-ldflags="+p.ImportPath+"="+strings.TrimSpace(string(own)))
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return b.build(ctx, mains, "", flags...)
 }
 
 // guest builds the machine's first process and returns its path.

@@ -93,7 +93,7 @@ func (b *builder) addTests(ctx context.Context, o Options) ([]wire.Job, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := b.build(ctx, packages, ".test", "test", "-c"); err != nil {
+	if err := b.build(ctx, packages, ".test", "test", "-c", "-ldflags=-s -w"); err != nil {
 		return nil, err
 	}
 	jobs := []wire.Job{disk}

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -18,6 +19,7 @@ import (
 
 	"skiff.example/final/oci"
 	"skiff.example/stage01-chroot/hint"
+	"skiff.example/stage01-chroot/plan/machine"
 	"skiff.example/stage02-namespaces/mount"
 )
 
@@ -49,6 +51,9 @@ func (c Criu) run(args []string, files ...*os.File) error {
 		"--images-dir", c.Images, "--work-dir", work, "--log-file", filepath.Base(log), "-v4", "--manage-cgroups=" + c.Cgroups,
 	}, c.Options)...)
 	cmd.ExtraFiles = files
+	runtime.LockOSThread() // its slack is criu's, and that of the processes which criu restores
+	defer runtime.UnlockOSThread()
+	machine.SetTimerSlack()
 	err := cmd.Run()
 	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
 		return hint.Add(err, "checkpoint and restore are the work of criu(8): install it, in Debian the package criu")

@@ -10,6 +10,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"skiff.example/stage01-chroot/plan/machine"
 	"skiff.example/stage02-namespaces/launch"
 )
 
@@ -59,6 +60,7 @@ func Protect() error {
 		err = unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY})
 	}
 	if err == nil {
+		machine.SetTimerSlack()
 		err = syscall.Exec(fmt.Sprintf("/proc/self/fd/%d", fd), calledByPath(), os.Environ())
 	}
 	return fmt.Errorf("protect this program from the container: start it from a file that cannot be written: %w", err)

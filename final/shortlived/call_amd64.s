@@ -6,15 +6,16 @@
 TEXT ·growStack(SB), 0, $40960-0
 	RET
 
-// func madvise(address, length, advice uintptr) int
+// func call(number, a0, a1, a2, a3 uintptr) int
 //
 // The kernel takes the number in RAX and the arguments in these registers, and
 // gives the result in RAX: "Architecture calling conventions" in syscall(2).
-TEXT ·madvise(SB), NOSPLIT, $0-32
-	MOVQ $28, AX
-	MOVQ address+0(FP), DI
-	MOVQ length+8(FP), SI
-	MOVQ advice+16(FP), DX
+TEXT ·call(SB), NOSPLIT, $0-48
+	MOVQ number+0(FP), AX
+	MOVQ a0+8(FP), DI
+	MOVQ a1+16(FP), SI
+	MOVQ a2+24(FP), DX
+	MOVQ a3+32(FP), R10
 	SYSCALL
-	MOVQ AX, ret+24(FP)
+	MOVQ AX, ret+40(FP)
 	RET

@@ -1,5 +1,5 @@
 // Package shortlived makes Go's runtime suit a program that lives for some milliseconds:
-// one processor, and the memory that the program will need, in one piece.
+// few processors, and the memory that the program will need, in one piece.
 //
 // Whenever a goroutine can run, Go wakes or makes a thread of the operating system for it,
 // as long as a processor of Go's is idle, and each processor has memory of its own to
@@ -35,6 +35,10 @@ const heapSize = 384 << 10
 // an address that is a multiple of it: runtime/mheap.go, grow.
 const chunkSize = 4 << 20
 
+// processors is how many of Go's there are. While one is idle, sysmon leaves a goroutine
+// in a system call its own, and takes it away only from the second (runtime/proc.go, retake).
+const processors = 2
+
 // populateWrite is MADV_POPULATE_WRITE, since Linux 5.14: madvise(2).
 const populateWrite = 23
 
@@ -46,19 +50,20 @@ var taken struct {
 }
 
 func init() {
+	callers.giveBack()
 	growStack()
-	runtime.GOMAXPROCS(1)
+	runtime.GOMAXPROCS(processors)
 	// What lies above a new object has not been used: Go's allocator goes upwards, from an
 	// address that chance chooses. An older kernel refuses: then the pages come one by one.
 	taken.heap = new([8192]byte)
 	start := uintptr(unsafe.Pointer(taken.heap))
 	taken.size = min(heapSize, chunkSize-start%chunkSize)
-	taken.ok = madvise(start, taken.size, populateWrite) == 0
+	taken.ok = call(sysMadvise, start, taken.size, populateWrite, 0) == 0
 }
 
 // growStack needs so much stack that the goroutine gets 64 KiB, more than any command
 // needs. It touches none of it.
 func growStack()
 
-// madvise is madvise(2). It returns 0, or the error as a negative number.
-func madvise(address, length, advice uintptr) int
+// call makes a system call. It returns the kernel's result: an error is a negative number.
+func call(number, a0, a1, a2, a3 uintptr) int

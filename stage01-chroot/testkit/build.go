@@ -1,10 +1,13 @@
 package testkit
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -92,14 +95,31 @@ func (p *programFolder) build(pkg string) (string, error) {
 	return filepath.Join(dir, files[0].Name()), nil
 }
 
-// goBuild has the Go tool build a package's program into dir.
+// goBuild has the Go tool build a package's program into dir, as make does it.
 func goBuild(pkg, dir string) error {
-	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", dir+"/", pkg)
+	flags, err := linkerFlags(pkg)
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", dir+"/", pkg)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w\n%s", err, out)
 	}
 	return nil
+}
+
+// linkerFlags is what the file ldflags in a package's folder says, if there is one.
+func linkerFlags(pkg string) (string, error) {
+	folder, err := exec.Command("go", "list", "-f", "{{.Dir}}", pkg).Output()
+	if err != nil {
+		return "", fmt.Errorf("go list: %w", err)
+	}
+	flags, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(folder)), "ldflags"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	return strings.TrimSpace(string(flags)), nil
 }
 
 // removeAtExit has a shell remove dir when this process has ended, however it

@@ -4,6 +4,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -97,5 +98,26 @@ func TestAPidfdIsSent(t *testing.T) {
 	if failed.status != 1 || !strings.Contains(failed.err, `connect to socket "/nonesuch"`) {
 		t.Errorf("status %d: %s", failed.status, failed.err)
 	}
+	b.wantNothing()
+}
+
+// Threads of skiff-oci have another timer slack than its caller: package shortlived.
+func TestTimerSlackIsTheCallers(t *testing.T) {
+	testkit.HostUnchanged(t)
+	hook := filepath.Join(t.TempDir(), "hook")
+	b := newBundle(t, program("sh", "-c", "cat /proc/self/timerslack_ns; sleep 1000"), func(s *specs.Spec) {
+		s.Hooks = &specs.Hooks{CreateRuntime: []specs.Hook{{Path: "/bin/sh", Args: []string{"sh", "-c", "cat /proc/self/timerslack_ns >" + hook}}}}
+	})
+	runtime.LockOSThread() // for good: its timer slack is changed
+	b.must(unix.Prctl(unix.PR_SET_TIMERSLACK, 70_000, 0, 0, 0))
+	box := b.start("70000", "run", "--bundle", b.dir, "box")
+	if got := b.succeed("exec", "box", "cat", "/proc/self/timerslack_ns"); got != "70000\n" {
+		t.Errorf("exec: %q", got)
+	}
+	if got := b.read(hook); got != "70000\n" {
+		t.Errorf("hook: %q", got)
+	}
+	b.succeed("kill", "box", "KILL")
+	box.end()
 	b.wantNothing()
 }

@@ -22,8 +22,9 @@ import (
 
 	"skiff.example/final/commandline"
 	"skiff.example/final/container"
-	_ "skiff.example/final/shortlived" // begins with what a command needs of Go
+	"skiff.example/final/shortlived"
 	"skiff.example/stage01-chroot/hint"
+	"skiff.example/stage01-chroot/plan/machine"
 )
 
 // version is that of skiff-oci.
@@ -38,6 +39,7 @@ const (
 )
 
 func main() {
+	machine.TimerSlack = shortlived.TimerSlack()
 	c, err := newApp().Run(os.Args[1:])
 	var status exitStatus
 	if errors.As(err, &status) {

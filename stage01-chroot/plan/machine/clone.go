@@ -85,6 +85,21 @@ func Clone(args CloneArgs, program *Program, failed uintptr) (pid, pidfd int, er
 	return int(r), int(b.pidfd), 0
 }
 
+// TimerSlack, in nanoseconds, is what a thread of this program is given before it clones,
+// since the child's timers are as late as its thread's: PR_SET_TIMERSLACK(2const). 0, as it
+// is for a program whose threads are all alike, leaves it.
+var TimerSlack uintptr
+
+// SetTimerSlack gives it to the thread that calls: for who starts a process by other means.
+//
+//go:nosplit
+//go:norace
+func SetTimerSlack() {
+	if TimerSlack != 0 {
+		call(unix.SYS_PRCTL, unix.PR_SET_TIMERSLACK, TimerSlack, 0, 0, 0, 0)
+	}
+}
+
 // cloneUndisturbed has all signals blocked meanwhile, because one that came between
 // clone3 and execve would be handled by nobody: signal-safety(7). The parent's mask
 // comes back here, the child's with a step of its plan (plan.SetSignalMask).
@@ -99,6 +114,7 @@ func cloneUndisturbed(args *CloneArgs, size uintptr) uintptr {
 	const maskSize = 8 // of the kernel's sigset_t, in bytes
 	blocked, before := ^uint64(0), uint64(0)
 	call(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&blocked)), uintptr(unsafe.Pointer(&before)), maskSize, 0, 0)
+	SetTimerSlack()
 	r := cloneChild(args, size)
 	call(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&before)), 0, maskSize, 0, 0)
 	return r

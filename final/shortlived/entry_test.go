@@ -1,0 +1,63 @@
+package shortlived_test
+
+import (
+	"os/exec"
+	"runtime"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"skiff.example/stage01-chroot/testkit"
+)
+
+// report runs testdata/report by a shell's line, in which it is $0.
+func report(t *testing.T, line string) string {
+	t.Helper()
+	out, err := exec.Command("sh", "-c", line, testkit.Build(t, "./testdata/report")).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return string(out)
+}
+
+// That of Go's, as root: an ordinary user may not look at another thread's.
+func TestEntryChangesSysmonOnly(t *testing.T) {
+	runtime.LockOSThread() // for good: its timer slack is changed
+	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, 70_000, 0, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	out := report(t, `ulimit -Sn 100; ulimit -Hn 200; exec "$0"`)
+	for _, want := range []string{"caller 70000\n", "main 70000\n", "other 10000000\n", "files 100 200\n"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("%q is not in:\n%s", want, out)
+		}
+	}
+}
+
+// Go opens /dev/null for what is closed, and needs a descriptor for that.
+func TestEntryLeavesStandardDescriptors(t *testing.T) {
+	if out := report(t, `exec "$0" <&- 2>&-`); !strings.Contains(out, "caller ") {
+		t.Error(out)
+	}
+}
+
+// With a limit that the entry cannot undercut, all is as it was.
+func TestEntryWithFewDescriptors(t *testing.T) {
+	if out := report(t, `ulimit -Sn 2; ulimit -Hn 2; exec "$0"`); !strings.Contains(out, "caller ") {
+		t.Error(out)
+	}
+}
+
+// What strace(1) sees before Go's runtime begins, and what that cannot open.
+func TestGoDoesNotLookForItsCgroup(t *testing.T) {
+	testkit.Need(t, "strace")
+	out := report(t, `strace -f -e trace=openat "$0" 2>&1`)
+	for _, file := range []string{"/proc/self/cgroup", "/proc/self/mountinfo"} {
+		for line := range strings.Lines(out) {
+			if strings.Contains(line, file) && !strings.Contains(line, "EMFILE") {
+				t.Error(line)
+			}
+		}
+	}
+}
