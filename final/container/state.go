@@ -16,6 +16,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"skiff.example/final/oci"
 	"skiff.example/stage01-chroot/hint"
 )
 
@@ -139,7 +140,7 @@ func readStateFile(dir, name string) (*State, error) {
 		return nil, err
 	}
 	s := &State{}
-	if err := json.Unmarshal(text, s); err != nil {
+	if err := oci.Decode(text, s); err != nil {
 		return nil, fmt.Errorf("read %q: %w", file, err)
 	}
 	if s.ID != filepath.Base(dir) { // its group would be another's

@@ -11,14 +11,14 @@ import (
 	"strings"
 )
 
-// JSON into the types of the specification. json.Unmarshal looks at every type that
+// JSON into the types of the specification, and those made of them. json.Unmarshal looks at every type that
 // a text could have before it reads the text, and a configuration could have a
 // hundred, of which it has a dozen. So here
 // structures are followed from what the text has, and json.Decoder gets the values.
 
-// decode reads the JSON text into what v points to. Fields that v does not have are
+// Decode reads the JSON text into what v points to. Fields that v does not have are
 // ignored; an error says at which line.
-func decode(text []byte, v any) error {
+func Decode(text []byte, v any) error {
 	d := decoder{json: json.NewDecoder(bytes.NewReader(text)), text: text}
 	if err := d.value(reflect.ValueOf(v).Elem(), ""); err != nil {
 		return d.describe(err)
@@ -38,7 +38,7 @@ type decoder struct {
 func (d *decoder) value(v reflect.Value, path string) error {
 	for kind := v.Kind(); ; kind = v.Kind() {
 		switch {
-		case kind == reflect.Struct:
+		case kind == reflect.Struct && !readsItself(v):
 			return d.object(v, path)
 		case kind == reflect.Slice && isStruct(v.Type().Elem()):
 			return d.array(v, path)
@@ -51,6 +51,12 @@ func (d *decoder) value(v reflect.Value, path string) error {
 		}
 		v = v.Elem()
 	}
+}
+
+// readsItself tells whether v knows its JSON, as a time.Time does.
+func readsItself(v reflect.Value) bool {
+	_, ok := v.Addr().Interface().(json.Unmarshaler)
+	return ok
 }
 
 // isStruct tells whether t is a structure, or a pointer to one.
@@ -128,10 +134,17 @@ func (d *decoder) plain(v reflect.Value, path string) error {
 }
 
 // fieldOf is the field of the structure v that has this name in JSON; capitals make
-// no difference, as for encoding/json. Those for other platforms than Linux are none.
+// no difference, as for encoding/json. Those for other platforms than Linux are none;
+// those of an embedded structure are v's.
 func fieldOf(v reflect.Value, key string) (reflect.Value, bool) {
 	fold := reflect.Value{}
 	for i := range v.NumField() {
+		if v.Type().Field(i).Anonymous {
+			if field, ok := fieldOf(v.Field(i), key); ok {
+				return field, true
+			}
+			continue
+		}
 		tag := v.Type().Field(i).Tag
 		name, _, _ := strings.Cut(tag.Get("json"), ",")
 		platforms := tag.Get("platform")

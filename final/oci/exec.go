@@ -26,7 +26,7 @@ func LoadProcess(file string) (*specs.Process, error) {
 		return nil, fmt.Errorf("load process: %w", err)
 	}
 	p := &specs.Process{}
-	if err := decode(text, p); err != nil {
+	if err := Decode(text, p); err != nil {
 		return nil, fmt.Errorf("load process %q: %w", file, err)
 	}
 	return p, nil

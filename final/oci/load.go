@@ -50,7 +50,7 @@ func load(dir, bundle string) (spec *specs.Spec, text []byte, err error) {
 		return nil, nil, fmt.Errorf("load bundle %q: %w", dir, err)
 	}
 	spec = &specs.Spec{}
-	if err := decode(text, spec); err != nil {
+	if err := Decode(text, spec); err != nil {
 		return nil, nil, fmt.Errorf("load %q: %w", file, err)
 	}
 	if len(allHooks(spec.Hooks)) == 0 {
