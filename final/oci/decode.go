@@ -5,175 +5,240 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
-// JSON into the types of the specification, and those made of them. json.Unmarshal looks at every type that
-// a text could have before it reads the text, and a configuration could have a
-// hundred, of which it has a dozen. So here
-// structures are followed from what the text has, and json.Decoder gets the values.
+// JSON into the types of the specification, and those made of them. json.Unmarshal looks
+// at every type that a text could have before it reads the text, and a configuration could
+// have a hundred, of which it has a dozen. So here structures and lists are followed from
+// what the text has. Package json says whether it is JSON at all, and reads the values.
 
 // Decode reads the JSON text into what v points to. Fields that v does not have are
 // ignored; an error says at which line.
 func Decode(text []byte, v any) error {
-	d := decoder{json: json.NewDecoder(bytes.NewReader(text)), text: text}
-	if err := d.value(reflect.ValueOf(v).Elem(), ""); err != nil {
-		return d.describe(err)
+	if !json.Valid(text) {
+		return notJSON(text)
 	}
-	if _, err := d.json.Token(); !errors.Is(err, io.EOF) {
-		return fmt.Errorf("line %d: there is more behind the end", lineOf(text, d.json.InputOffset()))
+	d := decoder{text: text}
+	err := d.value(reflect.ValueOf(v).Elem())
+	var kind *json.UnmarshalTypeError
+	if errors.As(err, &kind) {
+		return fmt.Errorf("line %d: %q is a %s, want %s", d.line(), kind.Field, kind.Value, kind.Type)
 	}
-	return nil
+	return err
 }
 
+// notJSON says at which line a text is none.
+func notJSON(text []byte) error {
+	err := json.Unmarshal(text, &json.RawMessage{})
+	var syntax *json.SyntaxError
+	if !errors.As(err, &syntax) {
+		return err
+	}
+	d := decoder{text: text, at: min(int(syntax.Offset), len(text))}
+	if json.NewDecoder(bytes.NewReader(text)).Decode(&json.RawMessage{}) == nil {
+		return fmt.Errorf("line %d: there is more behind the end", d.line())
+	}
+	return fmt.Errorf("line %d: %w", d.line(), err)
+}
+
+// A decoder is at a place in a text that is JSON.
 type decoder struct {
-	json *json.Decoder
 	text []byte
+	at   int
 }
 
-// value reads the next value into v; path is its name in the text.
-func (d *decoder) value(v reflect.Value, path string) error {
-	for kind := v.Kind(); ; kind = v.Kind() {
-		switch {
-		case kind == reflect.Struct && !readsItself(v):
-			return d.object(v, path)
-		case kind == reflect.Slice && isStruct(v.Type().Elem()):
-			return d.array(v, path)
-		case kind != reflect.Pointer || !isStruct(v.Type()):
-			return d.plain(v, path)
-		case d.next() == 'n': // null
-			return d.plain(v, path)
-		case v.IsNil():
+// line is the number of the line.
+func (d *decoder) line() int { return 1 + bytes.Count(d.text[:d.at], []byte("\n")) }
+
+// next goes to the next value, key or closing bracket, and returns its first byte.
+func (d *decoder) next() byte {
+	for strings.IndexByte(" \t\r\n:,", d.text[d.at]) >= 0 {
+		d.at++
+	}
+	return d.text[d.at]
+}
+
+// raw goes behind the next value or key, and returns it as it is in the text.
+func (d *decoder) raw() []byte {
+	first := d.next()
+	start, depth := d.at, 0
+	for {
+		switch d.text[d.at] {
+		case '{', '[':
+			depth++
+		case '}', ']':
+			depth--
+		case '"':
+			d.toQuote()
+		}
+		d.at++
+		if depth == 0 && (strings.IndexByte(`{["`, first) >= 0 || d.at == len(d.text) ||
+			strings.IndexByte(" \t\r\n,]}", d.text[d.at]) >= 0) { // where a number or a word ends
+			return d.text[start:d.at]
+		}
+	}
+}
+
+// toQuote goes to the end of a string.
+func (d *decoder) toQuote() {
+	for d.at++; d.text[d.at] != '"'; d.at++ {
+		if d.text[d.at] == '\\' {
+			d.at++
+		}
+	}
+}
+
+// value reads the next value into v.
+func (d *decoder) value(v reflect.Value) error {
+	first := d.next()
+	for first == '{' && v.Kind() == reflect.Pointer {
+		if v.IsNil() {
 			v.Set(reflect.New(v.Type().Elem()))
 		}
 		v = v.Elem()
 	}
-}
-
-// readsItself tells whether v knows its JSON, as a time.Time does.
-func readsItself(v reflect.Value) bool {
-	_, ok := v.Addr().Interface().(json.Unmarshaler)
-	return ok
-}
-
-// isStruct tells whether t is a structure, or a pointer to one.
-func isStruct(t reflect.Type) bool {
-	return t.Kind() == reflect.Struct || t.Kind() == reflect.Pointer && t.Elem().Kind() == reflect.Struct
-}
-
-// next is the first byte of the next value.
-func (d *decoder) next() byte {
-	rest := bytes.TrimLeft(d.text[d.json.InputOffset():], " \t\r\n:,")
-	if len(rest) == 0 {
-		return 0
+	_, readsItself := v.Addr().Interface().(json.Unmarshaler) // as a time.Time does
+	switch {
+	case readsItself:
+	case first == '{' && v.Kind() == reflect.Struct:
+		return d.object(v)
+	case first == '[' && v.Kind() == reflect.Slice:
+		return d.array(v)
+	case first == '{' && v.Type() == reflect.TypeFor[map[string]string]():
+		return d.texts(v)
 	}
-	return rest[0]
+	raw := d.raw()
+	if !readsItself && plain(raw, v) {
+		return nil
+	}
+	return json.Unmarshal(raw, v.Addr().Interface())
 }
 
-// open reads the bracket that a value of v's type begins with. null is none.
-func (d *decoder) open(bracket json.Delim, v reflect.Value, path string) (opened bool, err error) {
-	if first := d.next(); first != byte(bracket) && first != 0 {
-		return false, d.plain(v, path) // null, or an error that says what there is
+// within adds to an error in which field it is.
+func within(name string, err error) error {
+	var kind *json.UnmarshalTypeError
+	if errors.As(err, &kind) {
+		kind.Field = strings.TrimSuffix(name+"."+kind.Field, ".")
 	}
-	_, err = d.json.Token()
-	return err == nil, err
-}
-
-func (d *decoder) object(v reflect.Value, path string) error {
-	opened, err := d.open('{', v, path)
-	if err != nil || !opened {
-		return err
-	}
-	for d.json.More() {
-		token, err := d.json.Token()
-		if err != nil {
-			return err
-		}
-		key, _ := token.(string) // an object has no other keys
-		field, ok := fieldOf(v, key)
-		if !ok {
-			field = reflect.New(reflect.TypeFor[json.RawMessage]()).Elem()
-		}
-		if err := d.value(field, strings.TrimPrefix(path+"."+key, ".")); err != nil {
-			return err
-		}
-	}
-	_, err = d.json.Token()
 	return err
 }
 
-func (d *decoder) array(v reflect.Value, path string) error {
-	opened, err := d.open('[', v, path)
-	if err != nil || !opened {
-		return err
+// plain sets v to a value of the most frequent kinds, and tells whether it is one.
+func plain(raw []byte, v reflect.Value) bool {
+	switch text := string(raw); {
+	case v.Kind() == reflect.String && raw[0] == '"' && strings.IndexByte(text, '\\') < 0 && utf8.ValidString(text):
+		v.SetString(text[1 : len(text)-1])
+	case v.Kind() == reflect.Bool && (text == "true" || text == "false"):
+		v.SetBool(text == "true")
+	case v.CanInt() && len(text) < 10: // fits everywhere but where OverflowInt says no
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || v.OverflowInt(n) {
+			return false
+		}
+		v.SetInt(n)
+	default:
+		return false
 	}
+	return true
+}
+
+// texts reads texts by their names: annotations, paths.
+func (d *decoder) texts(v reflect.Value) error {
+	all, _ := v.Interface().(map[string]string)
+	if all == nil {
+		all = map[string]string{}
+	}
+	d.at++
+	for d.next() != '}' {
+		var name, text string
+		if err := d.value(reflect.ValueOf(&name).Elem()); err != nil {
+			return err
+		}
+		if err := d.value(reflect.ValueOf(&text).Elem()); err != nil {
+			return within(name, err)
+		}
+		all[name] = text
+	}
+	d.at++
+	v.Set(reflect.ValueOf(all))
+	return nil
+}
+
+func (d *decoder) object(v reflect.Value) error {
+	d.at++
+	for i := 0; d.next() != '}'; i++ {
+		var key string
+		if err := d.value(reflect.ValueOf(&key).Elem()); err != nil {
+			return err
+		}
+		field, at := fieldOf(v, key, i)
+		if i = at; !field.IsValid() {
+			d.raw()
+		} else if err := d.value(field); err != nil {
+			return within(key, err)
+		}
+	}
+	d.at++
+	return nil
+}
+
+func (d *decoder) array(v reflect.Value) error {
+	d.at++
 	v.Set(reflect.MakeSlice(v.Type(), 0, 0))
-	for d.json.More() {
+	for d.next() != ']' {
 		element := reflect.New(v.Type().Elem()).Elem()
-		if err := d.value(element, path); err != nil {
+		if err := d.value(element); err != nil {
 			return err
 		}
 		v.Set(reflect.Append(v, element))
 	}
-	_, err = d.json.Token()
-	return err
+	d.at++
+	return nil
 }
 
-// plain reads what encoding/json reads as well.
-func (d *decoder) plain(v reflect.Value, path string) error {
-	err := d.json.Decode(v.Addr().Interface())
-	var kind *json.UnmarshalTypeError
-	if errors.As(err, &kind) {
-		kind.Field = strings.Trim(path+"."+kind.Field, ".")
-		kind.Offset = d.json.InputOffset()
-	}
-	return err
-}
-
-// fieldOf is the field of the structure v that has this name in JSON; capitals make
-// no difference, as for encoding/json. Those for other platforms than Linux are none;
-// those of an embedded structure are v's.
-func fieldOf(v reflect.Value, key string) (reflect.Value, bool) {
-	fold := reflect.Value{}
-	for i := range v.NumField() {
-		if v.Type().Field(i).Anonymous {
-			if field, ok := fieldOf(v.Field(i), key); ok {
-				return field, true
+// fieldOf is the field of the structure v that has this name in JSON, and its number; capitals
+// make no difference, as for encoding/json. Those for other platforms than Linux are none; those
+// of an embedded structure are v's. Most texts have them in order, so that the search begins at
+// one that is likely.
+func fieldOf(v reflect.Value, key string, likely int) (field reflect.Value, number int) {
+	var name string
+	number = likely
+	for n := range v.NumField() {
+		i := (likely + n) % v.NumField()
+		of := v.Type().Field(i)
+		if of.Anonymous {
+			if inner, _ := fieldOf(v.Field(i), key, 0); inner.IsValid() {
+				return inner, i - 1 // there may be more in it
 			}
 			continue
 		}
-		tag := v.Type().Field(i).Tag
-		name, _, _ := strings.Cut(tag.Get("json"), ",")
-		platforms := tag.Get("platform")
-		switch {
-		case !strings.EqualFold(name, key):
+		if name = nameOf(of.Tag); !strings.EqualFold(name, key) {
+			continue
+		}
+		switch platforms := of.Tag.Get("platform"); {
 		case platforms != "" && !slices.Contains(strings.Split(platforms, ","), "linux"):
 		case name == key:
-			return v.Field(i), true
+			return v.Field(i), i
 		default:
-			fold = v.Field(i)
+			field, number = v.Field(i), i
 		}
 	}
-	return fold, fold.IsValid()
+	return field, number
 }
 
-// describe says at which line a text is no JSON, or of the wrong type.
-func (d *decoder) describe(err error) error {
-	var kind *json.UnmarshalTypeError
-	if errors.As(err, &kind) {
-		return fmt.Errorf("line %d: %q is a %s, want %s", lineOf(d.text, kind.Offset), kind.Field, kind.Value, kind.Type)
+// nameOf is a field's name in JSON. In most tags it comes first, and nothing in it is quoted.
+func nameOf(tag reflect.StructTag) string {
+	text, found := strings.CutPrefix(string(tag), `json:"`)
+	if !found {
+		text = tag.Get("json")
 	}
-	var syntax *json.SyntaxError
-	if whole := json.Unmarshal(d.text, &json.RawMessage{}); errors.As(whole, &syntax) {
-		return fmt.Errorf("line %d: %w", lineOf(d.text, syntax.Offset), whole)
+	if end := strings.IndexAny(text, `,"`); end >= 0 {
+		return text[:end]
 	}
-	return err
-}
-
-// lineOf is the number of the line that holds the byte at offset.
-func lineOf(text []byte, offset int64) int {
-	return 1 + bytes.Count(text[:min(int(offset), len(text))], []byte("\n"))
+	return text
 }
