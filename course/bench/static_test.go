@@ -333,7 +333,7 @@ var onlySkiff = []exception{
 	{`madvise|munmap|mprotect|mmap\(.*MAP_PRIVATE`, 0, "Go's memory, and that of the plan"},
 	{`prlimit64\(N, RLIMIT_NOFILE, NULL`, 1, "package os raises the soft limit"},
 	{`prlimit64\(N, RLIMIT_NOFILE, \{`, 1, "the caller's limit comes back: package shortlived"},
-	{`prctl\(PR_SET_TIMERSLACK`, 2, "the caller's comes back, and a child gets it"},
+	{`prctl\(PR_[GS]ET_TIMERSLACK|\w+\((AT_FDCWD, "|<)/proc/\w+/(task|timerslack_ns)[">]`, 8, "sysmon is delayed, and a child is not: package shortlived"},
 	{`newfstatat\(AT_FDCWD, "STATE/ID/(state\.json|start)", .*AT_SYMLINK_NOFOLLOW`, 2, "os.Rename looks whether the new name is a folder"},
 	{`unlinkat\(AT_FDCWD, "STATE/ID/journal\.new", AT_REMOVEDIR`, 1, "os.Remove tries rmdir, too"},
 }

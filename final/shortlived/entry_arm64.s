@@ -4,29 +4,17 @@
 // Where the program begins: see entry.go. The stack is as execve(2) has left it. System
 // calls are made as in call_arm64.s.
 TEXT _rt0_shortlived(SB), NOSPLIT|NOFRAME, $0
-	// prctl(PR_GET_TIMERSLACK)
-	MOVD $const_sysPrctl, R8
-	MOVD $const_getTimerSlack, R0
-	SVC
-	MOVD R0, ·callers+limits_slack(SB)
-
-	// prctl(PR_SET_TIMERSLACK, lateSlack)
-	MOVD $const_sysPrctl, R8
-	MOVD $const_setTimerSlack, R0
-	MOVD $const_lateSlack, R1
-	SVC
-
-	// prlimit(0, RLIMIT_NOFILE, NULL, &callers.files)
+	// prlimit(0, RLIMIT_NOFILE, NULL, &callersFiles)
 	MOVD $const_sysPrlimit, R8
 	MOVD $0, R0
 	MOVD $const_noFile, R1
 	MOVD $0, R2
-	MOVD $·callers+limits_files(SB), R3
+	MOVD $·callersFiles(SB), R3
 	SVC
 
-	// prlimit(0, RLIMIT_NOFILE, &{3, callers.maxFiles}, NULL)
-	MOVD ·callers+limits_maxFiles(SB), R4
-	MOVD R4, ·threeFiles+8(SB)
+	// prlimit(0, RLIMIT_NOFILE, &{3, callersFiles.hard}, NULL)
+	MOVD ·callersFiles+limit_hard(SB), R4
+	MOVD R4, ·threeFiles+limit_hard(SB)
 	MOVD $const_sysPrlimit, R8
 	MOVD $0, R0
 	MOVD $const_noFile, R1

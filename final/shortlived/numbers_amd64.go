@@ -3,7 +3,11 @@ package shortlived
 // The numbers of system calls on this machine: asm/unistd.h of the kernel.
 
 const (
-	sysMadvise = 28
-	sysPrctl   = 157
-	sysPrlimit = 302
+	sysGetdents64 = 217
+	sysMadvise    = 28
+	sysOpenat     = 257
+	sysPrctl      = 157
+	sysPrlimit    = 302
+	sysClose      = 3
+	sysWrite      = 1
 )

@@ -3,7 +3,11 @@ package shortlived
 // The numbers of system calls on this machine: asm/unistd.h of the kernel.
 
 const (
-	sysMadvise = 233
-	sysPrctl   = 167
-	sysPrlimit = 261
+	sysGetdents64 = 61
+	sysMadvise    = 233
+	sysOpenat     = 56
+	sysPrctl      = 167
+	sysPrlimit    = 261
+	sysClose      = 57
+	sysWrite      = 64
 )

@@ -35,8 +35,8 @@ const heapSize = 384 << 10
 // an address that is a multiple of it: runtime/mheap.go, grow.
 const chunkSize = 4 << 20
 
-// processors is how many of Go's there are. While one is idle, sysmon leaves a goroutine
-// in a system call its own, and takes it away only from the second (runtime/proc.go, retake).
+// processors is how many of Go's there are. While one is idle, sysmon leaves a goroutine that
+// waits in a system call the one it has (runtime/proc.go, retake), and need not be woken after.
 const processors = 2
 
 // populateWrite is MADV_POPULATE_WRITE, since Linux 5.14: madvise(2).
@@ -50,7 +50,7 @@ var taken struct {
 }
 
 func init() {
-	callers.giveBack()
+	giveFilesBack()
 	growStack()
 	runtime.GOMAXPROCS(processors)
 	// What lies above a new object has not been used: Go's allocator goes upwards, from an
@@ -59,6 +59,7 @@ func init() {
 	start := uintptr(unsafe.Pointer(taken.heap))
 	taken.size = min(heapSize, chunkSize-start%chunkSize)
 	taken.ok = call(sysMadvise, start, taken.size, populateWrite, 0) == 0
+	delaySysmon()
 }
 
 // growStack needs so much stack that the goroutine gets 64 KiB, more than any command

@@ -101,7 +101,7 @@ func TestAPidfdIsSent(t *testing.T) {
 	b.wantNothing()
 }
 
-// Threads of skiff-oci have another timer slack than its caller: package shortlived.
+// A thread of skiff-oci has another timer slack than its caller: package shortlived.
 func TestTimerSlackIsTheCallers(t *testing.T) {
 	testkit.HostUnchanged(t)
 	hook := filepath.Join(t.TempDir(), "hook")

@@ -179,11 +179,11 @@ func receive(b *bundle, listener *net.UnixListener) *os.File {
 	return os.NewFile(uintptr(fds[0]), "master")
 }
 
-// Go's runtime tells how many processors it has: GODEBUG=schedtrace, package runtime. One
-// is enough for a program that waits, and a terminal needs one for each direction.
+// Go's runtime tells how many processors it has: GODEBUG=schedtrace, package runtime. Two
+// are enough for a program that waits, and a terminal needs one for each direction.
 func TestATerminalHasProcessors(t *testing.T) {
 	testkit.HostUnchanged(t)
-	for terminal, want := range map[bool]string{false: "gomaxprocs=1 ", true: "gomaxprocs=4 "} {
+	for terminal, want := range map[bool]string{false: "gomaxprocs=2 ", true: "gomaxprocs=4 "} {
 		b := newBundle(t, program("sleep", "0.3"), func(s *specs.Spec) { s.Process.Terminal = terminal })
 		cmd := b.command("run", "--bundle", b.dir, "box")
 		cmd.Env = append(os.Environ(), "GODEBUG=schedtrace=50")
