@@ -2,7 +2,6 @@ package container
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -67,12 +66,12 @@ type State struct {
 // write puts the state on disk: into a new file that then takes the name, so
 // that a reader never sees half of it.
 func (s *State) write(dir string) error {
-	text, err := json.MarshalIndent(s, "", "  ")
+	text, err := oci.Encode(s)
 	if err != nil {
 		return fmt.Errorf("write state: %w", err)
 	}
 	temporary := filepath.Join(dir, stateFile+".new")
-	if err := os.WriteFile(temporary, append(text, '\n'), 0o600); err != nil {
+	if err := os.WriteFile(temporary, text, 0o600); err != nil {
 		return fmt.Errorf("write state: %w", err)
 	}
 	if err := os.Rename(temporary, filepath.Join(dir, stateFile)); err != nil {
