@@ -157,15 +157,18 @@ func startTime(pid int) (ticks uint64, runs bool) {
 		return 0, false
 	}
 	// The second field, a name in parentheses, may hold anything.
-	rest := string(text[bytes.LastIndexByte(text, ')')+1:])
-	fields := strings.Fields(rest)
-	if len(fields) < 20 {
-		return 0, false
+	field := 3
+	for value := range bytes.FieldsSeq(text[bytes.LastIndexByte(text, ')')+1:]) {
+		switch field {
+		case 3:
+			runs = value[0] != 'Z' && value[0] != 'X'
+		case 22:
+			ticks, err = strconv.ParseUint(string(value), 10, 64)
+			return ticks, runs && err == nil
+		}
+		field++
 	}
-	if ticks, err = strconv.ParseUint(fields[19], 10, 64); err != nil {
-		return 0, false
-	}
-	return ticks, fields[0] != "Z" && fields[0] != "X"
+	return 0, false
 }
 
 // alive tells whether the process that was started at that time still runs.

@@ -57,40 +57,67 @@ func (d *decoder) line() int { return 1 + bytes.Count(d.text[:d.at], []byte("\n"
 
 // next goes to the next value, key or closing bracket, and returns its first byte.
 func (d *decoder) next() byte {
-	for strings.IndexByte(" \t\r\n:,", d.text[d.at]) >= 0 {
-		d.at++
+	for {
+		switch c := d.text[d.at]; c {
+		case ' ', '\t', '\r', '\n', ':', ',':
+			d.at++
+		default:
+			return c
+		}
 	}
-	return d.text[d.at]
 }
 
 // raw goes behind the next value or key, and returns it as it is in the text.
 func (d *decoder) raw() []byte {
-	first := d.next()
-	start, depth := d.at, 0
-	for {
-		switch d.text[d.at] {
-		case '{', '[':
-			depth++
-		case '}', ']':
-			depth--
-		case '"':
-			d.toQuote()
-		}
-		d.at++
-		if depth == 0 && (strings.IndexByte(`{["`, first) >= 0 || d.at == len(d.text) ||
-			strings.IndexByte(" \t\r\n,]}", d.text[d.at]) >= 0) { // where a number or a word ends
-			return d.text[start:d.at]
+	first, start := d.next(), d.at
+	switch first {
+	case '"':
+		d.skipString()
+	case '{', '[':
+		d.skipNested()
+	default: // a number or a word
+		for d.at < len(d.text) && strings.IndexByte(" \t\r\n,]}", d.text[d.at]) < 0 {
+			d.at++
 		}
 	}
+	return d.text[start:d.at]
 }
 
-// toQuote goes to the end of a string.
-func (d *decoder) toQuote() {
+func (d *decoder) skipString() {
 	for d.at++; d.text[d.at] != '"'; d.at++ {
 		if d.text[d.at] == '\\' {
 			d.at++
 		}
 	}
+	d.at++
+}
+
+func (d *decoder) skipNested() {
+	for depth := 0; ; {
+		switch d.text[d.at] {
+		case '"':
+			d.skipString()
+			continue
+		case '{', '[':
+			depth++
+		case '}', ']':
+			depth--
+		}
+		if d.at++; depth == 0 {
+			return
+		}
+	}
+}
+
+// string reads a text or a key.
+func (d *decoder) string() (string, error) {
+	raw := d.raw()
+	if raw[0] == '"' && bytes.IndexByte(raw, '\\') < 0 && utf8.Valid(raw) {
+		return string(raw[1 : len(raw)-1]), nil
+	}
+	var text string
+	err := json.Unmarshal(raw, &text)
+	return text, err
 }
 
 // value reads the next value into v.
@@ -102,19 +129,36 @@ func (d *decoder) value(v reflect.Value) error {
 		}
 		v = v.Elem()
 	}
-	_, readsItself := v.Addr().Interface().(json.Unmarshaler) // as a time.Time does
-	switch {
-	case readsItself:
-	case first == '{' && v.Kind() == reflect.Struct:
+	if _, readsItself := v.Addr().Interface().(json.Unmarshaler); readsItself { // as a time.Time does
+		return json.Unmarshal(d.raw(), v.Addr().Interface())
+	}
+	switch kind := v.Kind(); {
+	case first == '{' && kind == reflect.Struct:
 		return d.object(v)
-	case first == '[' && v.Kind() == reflect.Slice:
+	case first == '[' && kind == reflect.Slice:
 		return d.array(v)
 	case first == '{' && v.Type() == reflect.TypeFor[map[string]string]():
 		return d.texts(v)
+	case first == '"' && kind == reflect.String:
+		text, err := d.string()
+		v.SetString(text)
+		return err
 	}
 	raw := d.raw()
-	if !readsItself && plain(raw, v) {
-		return nil
+	switch first {
+	case 't', 'f':
+		if v.Kind() == reflect.Bool {
+			v.SetBool(first == 't')
+			return nil
+		}
+	case '1', '2', '3', '4', '5', '6', '7', '8', '9':
+		if n, err := strconv.ParseUint(string(raw), 10, 63); err == nil && v.CanInt() && !v.OverflowInt(int64(n)) {
+			v.SetInt(int64(n))
+			return nil
+		} else if err == nil && v.CanUint() && !v.OverflowUint(n) {
+			v.SetUint(n)
+			return nil
+		}
 	}
 	return json.Unmarshal(raw, v.Addr().Interface())
 }
@@ -128,52 +172,30 @@ func within(name string, err error) error {
 	return err
 }
 
-// plain sets v to a value of the most frequent kinds, and tells whether it is one.
-func plain(raw []byte, v reflect.Value) bool {
-	switch text := string(raw); {
-	case v.Kind() == reflect.String && raw[0] == '"' && strings.IndexByte(text, '\\') < 0 && utf8.ValidString(text):
-		v.SetString(text[1 : len(text)-1])
-	case v.Kind() == reflect.Bool && (text == "true" || text == "false"):
-		v.SetBool(text == "true")
-	case v.CanInt() && len(text) < 10: // fits everywhere but where OverflowInt says no
-		n, err := strconv.ParseInt(text, 10, 64)
-		if err != nil || v.OverflowInt(n) {
-			return false
-		}
-		v.SetInt(n)
-	default:
-		return false
-	}
-	return true
-}
-
 // texts reads texts by their names: annotations, paths.
 func (d *decoder) texts(v reflect.Value) error {
-	all, _ := v.Interface().(map[string]string)
-	if all == nil {
-		all = map[string]string{}
+	if v.IsNil() {
+		v.Set(reflect.ValueOf(map[string]string{}))
 	}
-	d.at++
-	for d.next() != '}' {
-		var name, text string
-		if err := d.value(reflect.ValueOf(&name).Elem()); err != nil {
+	all := v.Interface().(map[string]string)
+	for d.at++; d.next() != '}'; {
+		name, err := d.string()
+		if err != nil {
 			return err
 		}
-		if err := d.value(reflect.ValueOf(&text).Elem()); err != nil {
+		if all[name], err = d.string(); err != nil {
 			return within(name, err)
 		}
-		all[name] = text
 	}
 	d.at++
-	v.Set(reflect.ValueOf(all))
 	return nil
 }
 
 func (d *decoder) object(v reflect.Value) error {
 	d.at++
 	for i := 0; d.next() != '}'; i++ {
-		var key string
-		if err := d.value(reflect.ValueOf(&key).Elem()); err != nil {
+		key, err := d.string()
+		if err != nil {
 			return err
 		}
 		field, at := fieldOf(v, key, i)
@@ -188,9 +210,8 @@ func (d *decoder) object(v reflect.Value) error {
 }
 
 func (d *decoder) array(v reflect.Value) error {
-	d.at++
 	v.Set(reflect.MakeSlice(v.Type(), 0, 0))
-	for d.next() != ']' {
+	for d.at++; d.next() != ']'; {
 		element := reflect.New(v.Type().Elem()).Elem()
 		if err := d.value(element); err != nil {
 			return err
