@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -131,10 +132,14 @@ func readFile(name string, buffer []byte) (text []byte, err error) {
 	}
 }
 
+// buffers are for what is read and not kept.
+var buffers = sync.Pool{New: func() any { return new([2048]byte) }}
+
 // readStateFile reads what was written.
 func readStateFile(dir, name string) (*State, error) {
-	file := filepath.Join(dir, name)
-	text, err := readFile(file, make([]byte, 2048))
+	file, buffer := filepath.Join(dir, name), buffers.Get().(*[2048]byte)
+	defer buffers.Put(buffer)
+	text, err := readFile(file, buffer[:])
 	if err != nil {
 		return nil, err
 	}
@@ -152,7 +157,9 @@ func readStateFile(dir, name string) (*State, error) {
 // proc(5), and whether it still runs. A pid alone may by now belong to another
 // process.
 func startTime(pid int) (ticks uint64, runs bool) {
-	text, err := readFile("/proc/"+strconv.Itoa(pid)+"/stat", make([]byte, 1024))
+	buffer := buffers.Get().(*[2048]byte)
+	defer buffers.Put(buffer)
+	text, err := readFile("/proc/"+strconv.Itoa(pid)+"/stat", buffer[:])
 	if err != nil {
 		return 0, false
 	}
