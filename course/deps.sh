@@ -51,6 +51,7 @@ nsenter                     util-linux
 ping                        iputils-ping
 podman                      podman
 ps                          procps
+qemu-aarch64                qemu-user
 qemu-system-x86_64          qemu-system-x86
 runc                        runc
 script                      bsdutils
