@@ -25,7 +25,9 @@ func TestWhatIsLinkedIsCounted(t *testing.T) {
 // counted in the same way, has 15,158 lines of its own and 6,508 of its module for
 // cgroups, and in C 939. Who has to raise the bound says what the lines are for.
 func TestSkiffOCIIsToBeRead(t *testing.T) {
-	const bound = 16_450 // 335 of them read the command line and 150 catch signals, which libraries did before
+	// 335 of them read the command line, 150 catch signals and 300 read and write JSON, which
+	// libraries did before: a program that runs for milliseconds waits for what those prepare.
+	const bound = 16_700
 	packages, err := lines.Count("../../final/cmd/skiff-oci", "skiff.example")
 	assert.NilError(t, err)
 	linked := 0
