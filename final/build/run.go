@@ -41,7 +41,7 @@ func (b *builder) change(ctx context.Context, s *stage, key, text string, o engi
 	o.Image = "of the step before"
 	img := &image.Image{Layers: s.dirs, Config: s.config.Image}
 	img.Config.Config = s.config.Config.ImageConfig
-	status, err := b.engine.Change(img, o, func(upper string) error {
+	status, err := b.engine.Change(ctx, img, o, func(upper string) error {
 		return b.layer(ctx, s, key, text, func(w io.Writer) error {
 			return layer.Write(w, upper, b.layerOptions()...)
 		})

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -24,7 +25,7 @@ import (
 // exit status. After status 0, changed gets the directory of what the program has
 // written, an overlay's upper one; then the container is unmade. The caller keeps
 // the image from being collected, and has unmade what killed commands left.
-func (e *Engine) Change(img *image.Image, o Options, changed func(upper string) error) (status int, err error) {
+func (e *Engine) Change(ctx context.Context, img *image.Image, o Options, changed func(upper string) error) (status int, err error) {
 	o.Name = newID()
 	run, err := e.newRun(img, o)
 	if err != nil {
@@ -45,7 +46,7 @@ func (e *Engine) Change(img *image.Image, o Options, changed func(upper string) 
 		}
 		return changed(upper)
 	}
-	return e.run(config)
+	return e.run(ctx, config)
 }
 
 // stubs are the places of the container's mounts that its image does not have, and

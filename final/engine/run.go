@@ -96,17 +96,21 @@ func (e *Engine) Run(ctx context.Context, o Options) (status int, err error) {
 			launch.Explain(o.Explain, times)
 		}
 	}
-	return e.run(config)
+	return e.run(ctx, config)
 }
 
 // run runs a container. The program that this is hears of the signals for it, too: Ctrl-C
-// may end more than what runs now, as in a build.
-func (e *Engine) run(config container.Config) (status int, err error) {
+// may end more than what runs now, as in a build. One that came before this has ended the
+// context, and no container would hear of it any more.
+func (e *Engine) run(ctx context.Context, config container.Config) (status int, err error) {
 	container.TolerateClosedPipe()
 	if config.Signals, err = container.ShareSignals(); err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, config.Signals.Close()) }()
+	if ctx.Err() != nil {
+		return 0, context.Cause(ctx)
+	}
 	return e.runtime().Run(config)
 }
 
