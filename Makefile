@@ -38,8 +38,9 @@ build: $(programs)
 $(stages:%=bin/stage%): bin/stage%: FORCE
 	@go build -o $@ ./$(wildcard stage$*-*)
 
-# A program's file ldflags has what the linker is told; tests build it so, too. Without symbols (-s -w), and skiff without the generator of manual pages in urfave/cli, a
-# program that lives for some milliseconds starts half a millisecond sooner.
+# A program's file ldflags has what the linker is told; tests build it so, too. Without
+# symbols (-s -w), and skiff without the generator of manual pages in urfave/cli, a program
+# that lives for some milliseconds starts half a millisecond sooner.
 # What the linker writes lies in single pages in the page cache. A copy lies there
 # in large pieces, as an installed program does, and starts sooner.
 # Go's newer garbage collector keeps its marks on a page more of each piece of the heap

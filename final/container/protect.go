@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"syscall"
 
@@ -60,6 +61,7 @@ func Protect() error {
 		err = unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY})
 	}
 	if err == nil {
+		runtime.LockOSThread() // for good
 		machine.SetTimerSlack()
 		err = syscall.Exec(fmt.Sprintf("/proc/self/fd/%d", fd), calledByPath(), os.Environ())
 	}

@@ -27,9 +27,12 @@ func Decode(text []byte, v any) error {
 	err := d.value(reflect.ValueOf(v).Elem())
 	var kind *json.UnmarshalTypeError
 	if errors.As(err, &kind) {
-		return fmt.Errorf("line %d: %q is a %s, want %s", d.line(), kind.Field, kind.Value, kind.Type)
+		err = fmt.Errorf("%q is a %s, want %s", kind.Field, kind.Value, kind.Type)
 	}
-	return err
+	if err != nil {
+		return fmt.Errorf("line %d: %w", d.line(), err)
+	}
+	return nil
 }
 
 // notJSON says at which line a text is none.
@@ -222,10 +225,10 @@ func (d *decoder) array(v reflect.Value) error {
 	return nil
 }
 
-// fieldOf is the field of the structure v that has this name in JSON, and its number; capitals
-// make no difference, as for encoding/json. Those for other platforms than Linux are none; those
-// of an embedded structure are v's. Most texts have them in order, so that the search begins at
-// one that is likely.
+// fieldOf is the field of the structure v that has this name in JSON, and its number;
+// capitals make no difference, as for encoding/json. Those for other platforms than Linux are
+// none; those of an embedded structure are v's. Most texts have them in order, so that the
+// search begins at one that is likely.
 func fieldOf(v reflect.Value, key string, likely int) (field reflect.Value, number int) {
 	var name string
 	number = likely
@@ -238,7 +241,7 @@ func fieldOf(v reflect.Value, key string, likely int) (field reflect.Value, numb
 			}
 			continue
 		}
-		if name = nameOf(of.Tag); !strings.EqualFold(name, key) {
+		if name = nameOf(of.Tag); name == "-" || !strings.EqualFold(name, key) { // "-": it has none
 			continue
 		}
 		switch platforms := of.Tag.Get("platform"); {

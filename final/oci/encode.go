@@ -14,8 +14,9 @@ import (
 // writes it. That, too, looks at every type that a value could have inside, see Decode; here
 // the value is followed, and package json writes what is not plain.
 
-// Encode writes v as JSON that people can read. v consists of structures, pointers, lists,
-// maps of texts, texts, numbers, and what encodes itself.
+// Encode writes v as JSON that people can read. v consists of structures, whose fields all
+// have a tag, pointers, lists, maps of texts, texts, numbers, and what encodes itself; the
+// only option of a tag that it knows is omitempty.
 func Encode(v any) ([]byte, error) {
 	text, err := appendValue(nil, reflect.ValueOf(v))
 	if err != nil {
@@ -49,13 +50,14 @@ func appendValue(text []byte, v reflect.Value) ([]byte, error) {
 	return append(text, other...), err
 }
 
-// isPlain tells whether a text is in JSON as it is. Package json also escapes what HTML is made of.
+// isPlain tells whether a text is in JSON as it is. Package json also escapes what HTML is
+// made of.
 func isPlain(text string) bool {
 	return strings.IndexFunc(text, func(r rune) bool { return r < ' ' || r > '~' || strings.ContainsRune(`"\<>&`, r) }) < 0
 }
 
-// appendFields adds the fields of a structure, and those of the structures that it embeds. n is
-// how many there are before.
+// appendFields adds the fields of a structure, and those of the structures that it embeds. n
+// is how many there are before.
 func appendFields(text []byte, v reflect.Value, n int) ([]byte, int, error) {
 	var err error
 	for i := 0; i < v.NumField() && err == nil; i++ {

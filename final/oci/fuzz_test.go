@@ -276,7 +276,7 @@ func change(all []place, p place, how byte, which int, word string) {
 		case []any:
 			p.put(slices.Concat(v, v)[:min(2*len(v), 64)])
 		case string:
-			p.put(strings.Repeat(v, 1+which))
+			p.put(strings.Repeat(v, min(1+which, maxConfig/max(1, len(v)))))
 		case float64:
 			p.put(v * float64(which))
 		}

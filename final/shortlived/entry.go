@@ -2,13 +2,14 @@ package shortlived
 
 import "unsafe"
 
-// The program begins here and not in Go's runtime, if the linker is told so: -E in the
-// file ldflags beside the program. What is set before Go's first instruction holds for
-// all that Go does up to the first init, and nothing else can be.
+// The program begins with some instructions of ours and not with those of Go's runtime, if
+// the linker is told so: -E in the file ldflags beside the program. The first init comes too
+// late to keep Go's runtime from what it does before.
 //
-// Go looks in which cgroup it is, where that is mounted, and how much of the processors it
-// may have (internal/runtime/cgroup), to choose how many it uses, which init then sets.
-// With no descriptor to be had, it does not: open(2), EMFILE.
+// It looks in which cgroup it is, where that is mounted, and how much of the processors it
+// may have (internal/runtime/cgroup), to choose how many it uses, which init then sets. When
+// there is no descriptor to be had (open(2), EMFILE) it gives up at the first of these files,
+// and at the size of huge pages, which it would use for a heap that lives long.
 
 // limit is struct rlimit of getrlimit(2).
 type limit struct{ soft, hard uint64 }

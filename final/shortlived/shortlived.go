@@ -35,8 +35,9 @@ const heapSize = 384 << 10
 // an address that is a multiple of it: runtime/mheap.go, grow.
 const chunkSize = 4 << 20
 
-// processors is how many of Go's there are. While one is idle, sysmon leaves a goroutine that
-// waits in a system call the one it has (runtime/proc.go, retake), and need not be woken after.
+// processors is how many of Go's there are. While one is idle, a goroutine that waits in a
+// system call keeps the one it has for 10 ms (retake in runtime/proc.go). With only one, Go
+// would take that away at once, and wake sysmon when the call is over.
 const processors = 2
 
 // populateWrite is MADV_POPULATE_WRITE, since Linux 5.14: madvise(2).

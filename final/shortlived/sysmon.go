@@ -3,13 +3,13 @@ package shortlived
 import "unsafe"
 
 // Go has a thread, sysmon, that sleeps for 20 µs, looks whether a goroutine waits in a
-// system call that takes long, and sleeps again; after a millisecond in which there was
-// nothing to do for longer, in the end for 10 ms (runtime/proc.go). In the life of skiff-oci
-// that is a hundred times, and each time the processor goes from one thread to another and back.
+// system call that takes long, and sleeps again; when there was nothing to do for fifty
+// times, longer, in the end for 10 ms (runtime/proc.go). So it runs some fifty times in the
+// life of skiff-oci, and each time the processor goes from one thread to another and back.
 //
-// Each thread has a timer slack: by so much the kernel may let it sleep longer, so that
-// it can wake several at once (PR_SET_TIMERSLACK(2const)). Here sysmon gets what it will
-// grant itself in the end. Another thread must not have that: Go's scheduler sleeps for
+// Each thread has a timer slack: by so much the kernel may let it sleep longer, so that it
+// can wake several at once (PR_SET_TIMERSLACK(2const)). Here sysmon gets what it will grant
+// itself in the end. Another thread must not have that: Go's scheduler sleeps for
 // microseconds, too, and those that wait for it would be late.
 
 // lateSlack is sysmon's timer slack, in nanoseconds: 10 ms.
@@ -33,7 +33,9 @@ func TimerSlack() uintptr { return uintptr(max(0, callersSlack)) }
 // delaySysmon sets it: /proc/PID/timerslack_ns in proc_pid_timerslack_ns(5). That takes
 // CAP_SYS_NICE; for who has not, all stays as it is.
 func delaySysmon() {
-	callersSlack = call(sysPrctl, getTimerSlack, 0, 0, 0)
+	if callersSlack = call(sysPrctl, getTimerSlack, 0, 0, 0); callersSlack <= 0 {
+		return // nobody could give it back
+	}
 	var threads [512]byte
 	folder := open("/proc/self/task\x00", 0)
 	if folder < 0 {

@@ -111,9 +111,9 @@ func goBuild(pkg, dir string) error {
 
 // linkerFlags is what the file ldflags in a package's folder says, if there is one.
 func linkerFlags(pkg string) (string, error) {
-	folder, err := exec.Command("go", "list", "-f", "{{.Dir}}", pkg).Output()
+	folder, err := exec.Command("go", "list", "-f", "{{.Dir}}", pkg).CombinedOutput()
 	if err != nil {
-		return "", fmt.Errorf("go list: %w", err)
+		return "", fmt.Errorf("go list: %w\n%s", err, folder)
 	}
 	flags, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(folder)), "ldflags"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -3,6 +3,7 @@ package launch_test
 import (
 	"io"
 	"os"
+	"runtime"
 	"testing"
 
 	"skiff.example/stage01-chroot/plan"
@@ -13,12 +14,9 @@ import (
 // A child's timers are as late as those of the thread that clones it, and that is not
 // any thread's if a program says so.
 func TestTimerSlackOfAChild(t *testing.T) {
+	runtime.LockOSThread() // for good: its timer slack is changed
 	machine.TimerSlack = 123_456
-	t.Cleanup(func() {
-		machine.TimerSlack = 50_000 // what the threads of this process had
-		machine.SetTimerSlack()
-		machine.TimerSlack = 0
-	})
+	t.Cleanup(func() { machine.TimerSlack = 0 })
 	out, in, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
@@ -101,9 +102,11 @@ func TestAPidfdIsSent(t *testing.T) {
 	b.wantNothing()
 }
 
-// A thread of skiff-oci has another timer slack than its caller: package shortlived.
+// Go's sysmon has another timer slack than the caller, and so has a thread that it makes, on
+// which a process may be born: package shortlived.
 func TestTimerSlackIsTheCallers(t *testing.T) {
 	testkit.HostUnchanged(t)
+	testkit.Need(t, "strace")
 	hook := filepath.Join(t.TempDir(), "hook")
 	b := newBundle(t, program("sh", "-c", "cat /proc/self/timerslack_ns; sleep 1000"), func(s *specs.Spec) {
 		s.Hooks = &specs.Hooks{CreateRuntime: []specs.Hook{{Path: "/bin/sh", Args: []string{"sh", "-c", "cat /proc/self/timerslack_ns >" + hook}}}}
@@ -116,6 +119,15 @@ func TestTimerSlackIsTheCallers(t *testing.T) {
 	}
 	if got := b.read(hook); got != "70000\n" {
 		t.Errorf("hook: %q", got)
+	}
+	trace := filepath.Join(t.TempDir(), "trace")
+	exec := b.command("exec", "box", "true")
+	exec.Path, exec.Args = mustFind(b, "strace"), append([]string{"strace", "-f", "-e", "trace=prctl,clone3", "-o", trace}, exec.Args...)
+	if r := b.finish(exec); r.status != 0 {
+		t.Errorf("strace: status %d: %s", r.status, r.err)
+	}
+	if born := regexp.MustCompile(`(\d+) +prctl\(PR_SET_TIMERSLACK, 70000\) += 0\n(\d+) +clone3\(`).FindStringSubmatch(b.read(trace)); born == nil || born[1] != born[2] {
+		t.Errorf("the thread is not given the slack before it clones:\n%s", b.read(trace))
 	}
 	b.succeed("kill", "box", "KILL")
 	box.end()

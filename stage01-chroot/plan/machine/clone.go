@@ -87,10 +87,12 @@ func Clone(args CloneArgs, program *Program, failed uintptr) (pid, pidfd int, er
 
 // TimerSlack, in nanoseconds, is what a thread of this program is given before it clones,
 // since the child's timers are as late as its thread's: PR_SET_TIMERSLACK(2const). 0, as it
-// is for a program whose threads are all alike, leaves it.
+// is for a program whose threads are all alike, leaves it. It is a fact about the program
+// that main may tell, before anything is cloned.
 var TimerSlack uintptr
 
-// SetTimerSlack gives it to the thread that calls: for who starts a process by other means.
+// SetTimerSlack gives it to the thread that calls: for who starts by other means a process
+// that stays.
 //
 //go:nosplit
 //go:norace
