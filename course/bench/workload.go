@@ -74,7 +74,7 @@ func workloads(rounds, many int) []workload {
 			commands: func(c candidate, id string) [][]string { return [][]string{c.command("exec", id, succeed...)} },
 		},
 		{
-			title: fmt.Sprintf("%d at once: run of /bin/true", together), rounds: max(1, rounds/20), program: succeed,
+			title: fmt.Sprintf("%d at once: run of /bin/true", together), rounds: max(1, rounds/5), program: succeed,
 			atOnce: together, reaches: []reach{{crun, 0.8}},
 			commands: func(c candidate, id string) [][]string { return [][]string{c.command("run", id)} },
 		},
