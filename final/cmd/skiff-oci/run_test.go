@@ -119,9 +119,13 @@ func TestSignalsArePassedOn(t *testing.T) {
 
 // The first process of a pid namespace does not get signals that it does not
 // handle: pid_namespaces(7). Ctrl-C ends it all the same.
+// deaf is a program that says ready and then listens to no signal. `sh -c` catches SIGINT, and
+// would still be the one who says it before an exec.
+var deaf = []string{"sh", "-c", "echo ready >/dev/shm/ready; exec busybox tail -f /dev/shm/ready"}
+
 func TestASignalThatMeansEndEndsAProgramThatDoesNotListen(t *testing.T) {
 	testkit.HostUnchanged(t)
-	b := newBundle(t, program("sh", "-c", "echo ready; exec sleep 1000"))
+	b := newBundle(t, program(deaf...))
 	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
 		r := b.start("ready", "run", "--bundle", b.dir, "box")
 		r.signal(s)
@@ -163,7 +167,7 @@ func TestSpecWritesABundleThatRuns(t *testing.T) {
 
 func TestTwoContainersOfOneBundle(t *testing.T) {
 	testkit.HostUnchanged(t)
-	b := newBundle(t, program("sh", "-c", "echo ready; exec sleep 1000"))
+	b := newBundle(t, program(deaf...))
 	one := b.start("ready", "run", "--bundle", b.dir, "one")
 	two := b.start("ready", "run", "--bundle", b.dir, "two")
 	if out := b.succeed("list"); !strings.Contains(out, "one ") || !strings.Contains(out, "two ") {
