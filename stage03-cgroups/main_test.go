@@ -87,12 +87,12 @@ func groupOf(t *testing.T, state, name string) *cgroup.Manager {
 	return group
 }
 
-// await polls until what is true, at most ten seconds.
+// await polls until what is true, at most a minute: an emulated machine is slow.
 func await(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !is(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("%s: not after ten seconds", what)
+			t.Fatalf("%s: not after a minute", what)
 		}
 	}
 }

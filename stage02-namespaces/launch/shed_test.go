@@ -48,7 +48,7 @@ func TestAChildLetsGoOfThisProgram(t *testing.T) {
 	defer process.Close()
 	of := func(name string) string { return fmt.Sprintf("/proc/%d/%s", process.Pid, name) }
 	cmdline := ""
-	for until := time.Now().Add(10 * time.Second); cmdline != "waiting\x00"; {
+	for until := time.Now().Add(time.Minute); cmdline != "waiting\x00"; {
 		text, err := os.ReadFile(of("cmdline"))
 		if err := errors.Join(err, process.Failure()); err != nil || time.Now().After(until) {
 			t.Fatalf("it is called %q: %v", cmdline, err)

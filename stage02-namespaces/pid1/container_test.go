@@ -21,7 +21,7 @@ import (
 )
 
 // patience bounds every wait for something that another process does.
-const patience = 10 * time.Second
+const patience = time.Minute
 
 // initProgram is the path of our init.
 func initProgram(t *testing.T) string {

@@ -222,10 +222,10 @@ func (r *running) signal(s syscall.Signal) {
 	r.must(r.cmd.Process.Signal(s))
 }
 
-// end waits for the command's end, which must come soon.
+// end waits for the command's end, a minute at most.
 func (r *running) end() (status int) {
 	r.Helper()
-	late := time.AfterFunc(10*time.Second, func() { _ = r.cmd.Process.Kill() })
+	late := time.AfterFunc(time.Minute, func() { _ = r.cmd.Process.Kill() })
 	defer late.Stop()
 	_ = r.cmd.Wait() // the status says it
 	return r.cmd.ProcessState.ExitCode()
@@ -234,7 +234,7 @@ func (r *running) end() (status int) {
 // eventually waits until something is so.
 func (m *machine) eventually(what string, is func() bool) {
 	m.Helper()
-	for end := time.Now().Add(10 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !is(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			m.Fatalf("waited in vain: %s", what)
 		}
