@@ -36,7 +36,7 @@ func TestAssembly(t *testing.T) {
 	assert.Check(t, !strings.Contains(string(out), "no tests"), string(out))
 }
 
-// skiff-oci begins with instructions of its own, and reads a configuration.
+// skiff-oci begins with instructions of its own, whose first call is seen, and goes on in Go.
 func TestProgramBegins(t *testing.T) {
 	testkit.Need(t, emulator)
 	flags, err := os.ReadFile("../../final/cmd/skiff-oci/ldflags")

@@ -49,7 +49,8 @@ func delaySysmon() {
 }
 
 // secondThread is the number of the thread that was made after the main one, which is
-// sysmon: runtime/proc.go, main. The kernel lists them in the order in which they were made.
+// sysmon: runtime/proc.go, main. The kernel lists them in the order in which they were made:
+// proc_task_readdir in fs/proc/base.c.
 func secondThread(entries []byte) string {
 	const length, name = 16, 19 // where they are in struct linux_dirent64: getdents(2)
 	threads := 0

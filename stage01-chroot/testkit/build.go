@@ -111,9 +111,11 @@ func goBuild(pkg, dir string) error {
 
 // linkerFlags is what the file ldflags in a package's folder says, if there is one.
 func linkerFlags(pkg string) (string, error) {
-	folder, err := exec.Command("go", "list", "-f", "{{.Dir}}", pkg).CombinedOutput()
+	list := exec.Command("go", "list", "-f", "{{.Dir}}", pkg)
+	list.Stderr = os.Stderr // where the Go tool may also say what it downloads
+	folder, err := list.Output()
 	if err != nil {
-		return "", fmt.Errorf("go list: %w\n%s", err, folder)
+		return "", fmt.Errorf("go list: %w", err)
 	}
 	flags, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(folder)), "ldflags"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

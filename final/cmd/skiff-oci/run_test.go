@@ -117,12 +117,12 @@ func TestSignalsArePassedOn(t *testing.T) {
 	}
 }
 
-// The first process of a pid namespace does not get signals that it does not
-// handle: pid_namespaces(7). Ctrl-C ends it all the same.
-// deaf is a program that says ready and then listens to no signal. `sh -c` catches SIGINT, and
-// would still be the one who says it before an exec.
+// deaf is a program that says ready and then listens to no signal. `sh -c` of busybox catches
+// SIGINT (SigCgt in /proc/PID/status), and must not be the one who says it.
 var deaf = []string{"sh", "-c", "echo ready >/dev/shm/ready; exec busybox tail -f /dev/shm/ready"}
 
+// The first process of a pid namespace does not get signals that it does not
+// handle: pid_namespaces(7). Ctrl-C ends it all the same.
 func TestASignalThatMeansEndEndsAProgramThatDoesNotListen(t *testing.T) {
 	testkit.HostUnchanged(t)
 	b := newBundle(t, program(deaf...))
